@@ -1,0 +1,4 @@
+//! The loopfs test suite.
+
+pub mod case;
+pub mod cases;

@@ -1,0 +1,6 @@
+//! The library behind `cargo xtask`: gets a kernel, applies the series, builds, boots and tests it.
+
+pub mod ctx;
+pub mod error;
+pub mod process;
+pub mod task;

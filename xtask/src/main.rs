@@ -1,0 +1,38 @@
+//! `cargo xtask`: see README.md, or `cargo xtask --help`.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use xtask::{ctx::Ctx, error::Failure};
+
+/// Builds, boots and tests loopfs.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, propagate_version = true)]
+struct Cli {
+    /// Show every command that is run, and its output.
+    #[arg(long, short, global = true)]
+    verbose: bool,
+    /// Never install a package; name what is missing instead.
+    #[arg(long, global = true)]
+    no_install: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    let _ctx = Ctx::new(cli.verbose, cli.no_install)?;
+    match cli.command {}
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(Failure::of(&error).exit_code())
+        }
+    }
+}
