@@ -2,5 +2,7 @@
 
 pub mod ctx;
 pub mod error;
+pub mod interrupt;
 pub mod process;
+pub mod progress;
 pub mod task;

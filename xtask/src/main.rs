@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{ctx::Ctx, error::Failure};
+use xtask::{ctx::Ctx, error::Failure, interrupt};
 
 /// Builds, boots and tests loopfs.
 #[derive(Parser)]
@@ -23,6 +23,7 @@ struct Cli {
 enum Command {}
 
 fn run(cli: Cli) -> anyhow::Result<()> {
+    interrupt::install()?;
     let _ctx = Ctx::new(cli.verbose, cli.no_install)?;
     match cli.command {}
 }
@@ -30,6 +31,10 @@ fn run(cli: Cli) -> anyhow::Result<()> {
 fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(_) if interrupt::requested() => {
+            eprintln!("error: {}", Failure::Interrupted);
+            ExitCode::from(Failure::Interrupted.exit_code())
+        }
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::from(Failure::of(&error).exit_code())

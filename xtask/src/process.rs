@@ -1,8 +1,27 @@
 //! The one place commands are run from: the exact line goes into the log and into the error.
+//!
+//! Every child leads a process group of its own, ends when we end, and is ended on Ctrl-C
+//! ([`crate::interrupt`]).
 
-use std::{ffi::OsStr, process::Command};
+use std::{
+    collections::VecDeque,
+    ffi::OsStr,
+    io::{BufRead, BufReader},
+    os::unix::process::CommandExt as _,
+    process::{Command, Stdio},
+};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
+use nix::sys::signal::Signal;
+
+use crate::{
+    error::Failure,
+    interrupt::{self, Group},
+    progress,
+};
+
+/// How many lines of a failed command's output its error shows.
+const TAIL: usize = 20;
 
 /// The command as a person would type it.
 pub fn line(command: &Command) -> String {
@@ -18,23 +37,194 @@ pub fn line(command: &Command) -> String {
     std::iter::once(command.get_program()).chain(command.get_args()).map(quote).collect::<Vec<_>>().join(" ")
 }
 
+/// Makes the child of `command` lead its own process group and end when the thread that starts it
+/// ends, so that not even our own violent death leaves it behind.
+pub fn tie(command: &mut Command) {
+    command.process_group(0);
+    // SAFETY: The closure runs between fork and exec, where only async-signal-safe calls are
+    // allowed; it makes one system call and allocates nothing.
+    unsafe {
+        command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGTERM)?));
+    }
+}
+
 /// Runs `command` to its end and returns what it printed.
 ///
 /// # Errors
 ///
 /// When it cannot be started or exits with anything but 0; the error holds the line that was run
-/// and the end of what it printed on standard error.
+/// and the end of what it printed on standard error. [`Failure::Interrupted`] on Ctrl-C.
 pub fn read(command: &mut Command, verbose: bool) -> Result<String> {
-    let line = line(command);
-    if verbose {
-        eprintln!("$ {line}");
-    }
-    let output = command.output().with_context(|| format!("cannot run `{line}`"))?;
+    let line = announce(command, verbose);
+    tie(command);
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot run `{line}`"))?;
+    let group = Group::of(child.id());
+    let output = child.wait_with_output().with_context(|| format!("cannot wait for `{line}`"))?;
+    group.ended();
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr);
-        let tail: Vec<&str> = stderr.lines().rev().take(20).collect();
-        let tail: Vec<&str> = tail.into_iter().rev().collect();
-        bail!("`{line}` failed ({}):\n{}", output.status, tail.join("\n"));
+        return Err(failed(&line, output.status, &last_lines(&stderr)));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs `command` to its end and hands every line it prints, on either stream, to `on_line` as it comes.
+///
+/// A carriage return ends a line as well, so that progress printed for a terminal arrives in pieces.
+///
+/// # Errors
+///
+/// When it cannot be started, exits with anything but 0 (the error holds the line that was run and
+/// the end of its output), or `on_line` fails, which ends the child. [`Failure::Interrupted`] on Ctrl-C.
+pub fn stream(command: &mut Command, verbose: bool, mut on_line: impl FnMut(&str) -> Result<()>) -> Result<()> {
+    let line = announce(command, verbose);
+    let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
+    tie(command);
+    command.stdin(Stdio::null()).stdout(writer.try_clone().context("cannot copy a pipe")?).stderr(writer);
+    let child = command.spawn();
+    // The parent's copies of the pipe's writing end go, or the end of the output would never show.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = child.with_context(|| format!("cannot run `{line}`"))?;
+    let group = Group::of(child.id());
+
+    let mut tail = VecDeque::with_capacity(TAIL);
+    let mut reader = BufReader::new(reader);
+    let mut buffer = Vec::new();
+    loop {
+        buffer.clear();
+        let at_end = read_piece(&mut reader, &mut buffer).with_context(|| format!("cannot read from `{line}`"))?;
+        let text = String::from_utf8_lossy(&buffer);
+        let text = text.trim_end_matches(['\n', '\r']);
+        if !text.is_empty() {
+            if verbose {
+                progress::say(text);
+            }
+            if tail.len() == TAIL {
+                tail.pop_front();
+            }
+            tail.push_back(text.to_owned());
+            if let Err(error) = on_line(text) {
+                drop(group);
+                child.wait().with_context(|| format!("cannot wait for `{line}`"))?;
+                return Err(error);
+            }
+        }
+        if at_end {
+            break;
+        }
+    }
+    let status = child.wait().with_context(|| format!("cannot wait for `{line}`"))?;
+    group.ended();
+    if status.success() { Ok(()) } else { Err(failed(&line, status, &tail.make_contiguous().join("\n"))) }
+}
+
+/// Reads up to and including the next line feed or carriage return; `true` at the end of the input.
+fn read_piece(reader: &mut impl BufRead, into: &mut Vec<u8>) -> std::io::Result<bool> {
+    loop {
+        let available = match reader.fill_buf() {
+            Ok([]) => return Ok(true),
+            Ok(available) => available,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        let end = available.iter().position(|b| matches!(b, b'\n' | b'\r'));
+        let taken = end.map_or(available.len(), |at| at + 1);
+        into.extend_from_slice(&available[..taken]);
+        reader.consume(taken);
+        if end.is_some() {
+            return Ok(false);
+        }
+    }
+}
+
+fn announce(command: &Command, verbose: bool) -> String {
+    let line = line(command);
+    if verbose {
+        progress::say(&format!("$ {line}"));
+    }
+    line
+}
+
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(TAIL)..].join("\n")
+}
+
+fn failed(line: &str, status: std::process::ExitStatus, output: &str) -> anyhow::Error {
+    if interrupt::requested() {
+        return anyhow::Error::new(Failure::Interrupted).context(format!("while running `{line}`"));
+    }
+    anyhow::anyhow!("`{line}` failed ({status}):\n{output}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn a_line_can_be_pasted_into_a_shell() {
+        let mut command = Command::new("printf");
+        command.args(["%s", "it's", "two words", ""]);
+        assert_eq!(line(&command), r"printf %s 'it'\''s' 'two words' ''");
+    }
+
+    #[test]
+    fn read_returns_standard_output_only() {
+        assert_eq!(read(&mut shell("echo out; echo err >&2"), false).unwrap(), "out\n");
+    }
+
+    #[test]
+    fn an_error_holds_the_line_and_the_end_of_the_output() {
+        let error = read(&mut shell("seq 100 >&2; exit 3"), false).unwrap_err().to_string();
+        assert!(error.starts_with("`sh -c 'seq 100 >&2; exit 3'` failed (exit status: 3):\n81\n"), "{error}");
+        assert!(error.ends_with("\n100"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_program_is_named() {
+        let error = read(&mut Command::new("no-such-program-here"), false).unwrap_err().to_string();
+        assert_eq!(error, "cannot run `no-such-program-here`");
+    }
+
+    #[test]
+    fn stream_hands_over_both_streams_line_by_line() {
+        let mut lines = Vec::new();
+        stream(&mut shell(r"printf 'a\n50%%\r100%%\n'; echo c >&2; printf end"), false, |line| {
+            lines.push(line.to_owned());
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(lines, ["a", "50%", "100%", "c", "end"]);
+    }
+
+    #[test]
+    fn stream_ends_a_child_whose_output_is_refused() {
+        let start = std::time::Instant::now();
+        let error =
+            stream(&mut shell("echo bad; sleep 600"), false, |line| anyhow::bail!("refused {line}")).unwrap_err();
+        assert_eq!(error.to_string(), "refused bad");
+        assert!(start.elapsed().as_secs() < 60, "the child was waited for, not ended");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_do_not_stop_a_stream() {
+        let mut lines = Vec::new();
+        stream(&mut shell(r"printf '\377\nok\n'"), false, |line| {
+            lines.push(line.to_owned());
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(lines, ["\u{fffd}", "ok"]);
+    }
 }
