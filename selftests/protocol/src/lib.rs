@@ -1,0 +1,32 @@
+//! What the two halves of the loopfs test harness say to each other.
+//!
+//! The host writes [`Command`]s to the control port, one JSON object a line. The guest answers on the
+//! same port in KTAP 1 (`Documentation/dev-tools/ktap.rst`): results are KTAP result lines, everything else is a
+//! KTAP diagnostic line, and those that carry an [`Event`] start with [`EVENT_PREFIX`]. A guest's log can
+//! therefore be read by any KTAP tool, and what a case prints can never be taken for an event,
+//! because the guest quotes it with one more `# `.
+//!
+//! Both halves also meet in the kernel log, where the guest writes a [`Marker`] before and after
+//! each case, so that the host can tell which case a kernel message belongs to.
+
+mod case_info;
+mod command;
+mod event;
+mod marker;
+
+pub use case_info::{CaseInfo, trial_id};
+pub use command::{Clock, Command, Missing, Window};
+pub use event::{EVENT_PREFIX, Event};
+pub use marker::Marker;
+
+/// Names of the virtio-serial ports, as the guest finds them in `/sys/class/virtio-ports/*/name`.
+pub mod port {
+    /// Commands in, KTAP out.
+    pub const CONTROL: &str = "loopfs.control";
+    /// Standard input of a command run with [`crate::Command::Exec`].
+    pub const STDIN: &str = "loopfs.stdin";
+    /// Its standard output, or its terminal's output.
+    pub const STDOUT: &str = "loopfs.stdout";
+    /// Its standard error.
+    pub const STDERR: &str = "loopfs.stderr";
+}
