@@ -5,4 +5,5 @@ pub mod error;
 pub mod interrupt;
 pub mod process;
 pub mod progress;
+pub mod series;
 pub mod task;

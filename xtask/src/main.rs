@@ -3,7 +3,12 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{ctx::Ctx, error::Failure, interrupt};
+use xtask::{
+    ctx::Ctx,
+    error::Failure,
+    interrupt,
+    task::{self, Task as _},
+};
 
 /// Builds, boots and tests loopfs.
 #[derive(Parser)]
@@ -20,12 +25,16 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    Series(task::series::Series),
+}
 
 fn run(cli: Cli) -> anyhow::Result<()> {
     interrupt::install()?;
-    let _ctx = Ctx::new(cli.verbose, cli.no_install)?;
-    match cli.command {}
+    let ctx = Ctx::new(cli.verbose, cli.no_install)?;
+    match cli.command {
+        Command::Series(task) => task.run(&ctx),
+    }
 }
 
 fn main() -> ExitCode {

@@ -6,9 +6,9 @@
 use std::{
     collections::VecDeque,
     ffi::OsStr,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write as _},
     os::unix::process::CommandExt as _,
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
 };
 
 use anyhow::{Context as _, Result};
@@ -55,22 +55,62 @@ pub fn tie(command: &mut Command) {
 /// When it cannot be started or exits with anything but 0; the error holds the line that was run
 /// and the end of what it printed on standard error. [`Failure::Interrupted`] on Ctrl-C.
 pub fn read(command: &mut Command, verbose: bool) -> Result<String> {
+    let output = attempt(command, verbose)?;
+    judge(command, &output)?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs `command` to its end with `input` on its standard input, and returns the bytes it printed.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn feed(command: &mut Command, input: &[u8], verbose: bool) -> Result<Vec<u8>> {
+    let output = finish(command, Some(input), verbose)?;
+    judge(command, &output)?;
+    Ok(output.stdout)
+}
+
+/// Runs `command` to its end and returns what it printed, whatever its exit code: the caller judges.
+///
+/// # Errors
+///
+/// When it cannot be started; [`Failure::Interrupted`] on Ctrl-C.
+pub fn attempt(command: &mut Command, verbose: bool) -> Result<Output> {
+    finish(command, None, verbose)
+}
+
+fn finish(command: &mut Command, input: Option<&[u8]>, verbose: bool) -> Result<Output> {
     let line = announce(command, verbose);
     tie(command);
-    let child = command
-        .stdin(Stdio::null())
+    let mut child = command
+        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .with_context(|| format!("cannot run `{line}`"))?;
     let group = Group::of(child.id());
-    let output = child.wait_with_output().with_context(|| format!("cannot wait for `{line}`"))?;
+    let stdin = child.stdin.take();
+    let output = std::thread::scope(|scope| {
+        if let (Some(mut stdin), Some(input)) = (stdin, input) {
+            // A command that stops reading early is judged by its exit code, not by the broken pipe.
+            scope.spawn(move || drop(stdin.write_all(input)));
+        }
+        child.wait_with_output()
+    })
+    .with_context(|| format!("cannot wait for `{line}`"))?;
     group.ended();
-    if !output.status.success() {
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        return Err(failed(&line, output.status, &last_lines(&stderr)));
+    if interrupt::requested() && !output.status.success() {
+        return Err(failed(&line, output.status, ""));
     }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    Ok(output)
+}
+
+fn judge(command: &Command, output: &Output) -> Result<()> {
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(failed(&line(command), output.status, &last_lines(&String::from_utf8_lossy(&output.stderr))))
 }
 
 /// Runs `command` to its end and hands every line it prints, on either stream, to `on_line` as it comes.
@@ -182,6 +222,19 @@ mod tests {
     #[test]
     fn read_returns_standard_output_only() {
         assert_eq!(read(&mut shell("echo out; echo err >&2"), false).unwrap(), "out\n");
+    }
+
+    #[test]
+    fn feed_hands_over_the_input_and_survives_a_command_that_ignores_it() {
+        let input = vec![b'x'; 1 << 20];
+        assert_eq!(feed(&mut shell("wc -c"), &input, false).unwrap(), b"1048576\n");
+        assert_eq!(feed(&mut shell("echo done"), &input, false).unwrap(), b"done\n");
+    }
+
+    #[test]
+    fn attempt_leaves_the_verdict_to_the_caller() {
+        let output = attempt(&mut shell("echo out; exit 7"), false).unwrap();
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(7), b"out\n".as_slice()));
     }
 
     #[test]

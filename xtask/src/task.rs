@@ -1,5 +1,7 @@
 //! The tasks a person can name on the command line, one file each.
 
+pub mod series;
+
 use anyhow::Result;
 
 use crate::ctx::Ctx;

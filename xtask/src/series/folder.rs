@@ -1,0 +1,150 @@
+//! `patches/`: one `NNNN-subject.patch` a patch, `NNNN-subject.notes` beside it for the text under `---`, and the
+//! cover letter.
+//!
+//! `git am` drops the text under `---`, so it cannot live in the patch file and survive. The note's name is the
+//! patch's; when patches are renumbered it follows the part after the number, which comes from the subject.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+
+use super::patch::{Patch, Problem};
+
+/// The folder of the repository that holds the series.
+pub const PATCHES: &str = "patches";
+/// The cover letter: its subject, a blank line, its text.
+pub const COVER: &str = "0000-cover-letter.txt";
+
+/// One patch of the series as a file.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its place in the series, from 1, as its name says.
+    pub number: u32,
+    /// The file's name.
+    pub name: String,
+    /// The file's path.
+    pub path: PathBuf,
+    /// The file's text; what is not UTF-8 in it is replaced.
+    pub text: String,
+    /// The patch, or what is wrong with it.
+    pub patch: Result<Patch, Problem>,
+    /// The text of its `.notes` file.
+    pub note: Option<String>,
+}
+
+impl Entry {
+    /// Number and subject part of the name: `0003-rust-fs-add-inode`.
+    pub fn stem(&self) -> &str {
+        self.name.strip_suffix(".patch").unwrap_or(&self.name)
+    }
+
+    /// The subject, or the file's name where it cannot be read.
+    pub fn subject(&self) -> &str {
+        self.patch.as_ref().map_or(&self.name, |patch| &patch.subject)
+    }
+}
+
+/// What is wrong with the folder as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FolderProblem {
+    /// A number is missing or used twice.
+    #[error("{name} stands where number {expected:04} is due: the series has a gap or a number twice")]
+    Gap {
+        /// The file that has another number.
+        name: String,
+        /// The number that is due.
+        expected: u32,
+    },
+    /// A note whose patch is not there.
+    #[error("{0} belongs to no patch: rename it to go with its patch, or delete it")]
+    OrphanNote(String),
+    /// A file that is neither patch nor note nor one of the known others.
+    #[error("{0} is neither NNNN-subject.patch nor NNNN-subject.notes")]
+    Stray(String),
+}
+
+/// The folder as read.
+#[derive(Clone, Debug, Default)]
+pub struct Folder {
+    /// The patches in the order of their numbers.
+    pub entries: Vec<Entry>,
+    /// The cover letter's text.
+    pub cover: Option<String>,
+    /// What is wrong with the set of files.
+    pub problems: Vec<FolderProblem>,
+    /// Notes without a patch: name and text.
+    pub orphan_notes: Vec<(String, String)>,
+}
+
+impl Folder {
+    /// Reads `dir`; a missing folder is an empty series.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read. A bad patch is no error here: see [`Entry::patch`] and [`Folder::problems`].
+    pub fn read(dir: &Path) -> Result<Self> {
+        let mut folder = Self::default();
+        let mut notes = BTreeMap::new();
+        if !dir.exists() {
+            return Ok(folder);
+        }
+        let list = fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))?;
+        let mut paths = list.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+        paths.sort();
+        for path in paths {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            if name == COVER {
+                folder.cover = Some(read(&path)?);
+            } else if let Some(stem) = name.strip_suffix(".notes") {
+                notes.insert(stem.to_owned(), read(&path)?);
+            } else if let Some(number) = name.strip_suffix(".patch").and_then(number_of) {
+                let text = read(&path)?;
+                let patch = Patch::parse(&text);
+                folder.entries.push(Entry { number, name, path, text, patch, note: None });
+            } else if !is_other(&name) {
+                folder.problems.push(FolderProblem::Stray(name));
+            }
+        }
+        folder.entries.sort_by(|a, b| (a.number, &a.name).cmp(&(b.number, &b.name)));
+        for entry in &mut folder.entries {
+            entry.note = notes.remove(entry.stem());
+        }
+        for (stem, text) in notes {
+            let name = format!("{stem}.notes");
+            folder.problems.push(FolderProblem::OrphanNote(name.clone()));
+            folder.orphan_notes.push((name, text));
+        }
+        let mut expected = 1;
+        for entry in &folder.entries {
+            if entry.number != expected {
+                folder.problems.push(FolderProblem::Gap { name: entry.name.clone(), expected });
+            }
+            expected = entry.number + 1;
+        }
+        Ok(folder)
+    }
+}
+
+/// Files that belong into the folder and are read elsewhere: hidden ones, the base and the justified exceptions.
+fn is_other(name: &str) -> bool {
+    name.starts_with('.') || name.ends_with(".toml") || name.ends_with(".md") || name == "example"
+}
+
+fn number_of(stem: &str) -> Option<u32> {
+    let (digits, rest) = stem.split_once('-')?;
+    (digits.len() == 4 && !rest.is_empty()).then(|| digits.parse().ok())?
+}
+
+/// The part of a stem after the number, which stays when patches are renumbered.
+pub fn slug(stem: &str) -> &str {
+    stem.split_once('-').map_or(stem, |(_, rest)| rest)
+}
+
+fn read(path: &Path) -> Result<String> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}

@@ -1,0 +1,14 @@
+//! The patch series: `patches/` and `rust/` as files, as commits on a base, and as mail.
+//!
+//! `patches/` is what ships, `rust/` a second view of the Rust files it adds ([`mapping`]), kept equal to it byte for
+//! byte. Commits made from the patches are reproducible: the same files give the same commit ids on every machine.
+
+pub mod apply;
+pub mod changes;
+pub mod export;
+pub mod folder;
+pub mod git;
+pub mod import;
+pub mod mapping;
+pub mod patch;
+pub mod scratch;

@@ -1,0 +1,103 @@
+//! A throw-away repository that borrows the objects of others and checks out only the files it needs.
+//!
+//! The kernel has 90,000 files; applying, exporting and folding patches needs a few dozen of them. Objects are
+//! borrowed through git's alternates, so nothing is written into the repository of the base, which may be a person's
+//! own kernel clone, and none of its settings apply here.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use tempfile::TempDir;
+
+use super::git::Git;
+use crate::ctx::Ctx;
+
+/// A temporary repository on branch `loopfs`; gone when dropped.
+#[derive(Debug)]
+pub struct Scratch {
+    dir: TempDir,
+    git: Git,
+}
+
+impl Scratch {
+    /// Makes an empty one that sees the objects of the repositories `lenders`.
+    ///
+    /// # Errors
+    ///
+    /// When the cache cannot be written or a lender is no repository.
+    pub fn new(ctx: &Ctx, lenders: &[&Path]) -> Result<Self> {
+        let parent = ctx.cache().join("tmp");
+        fs::create_dir_all(&parent).with_context(|| format!("cannot make {}", parent.display()))?;
+        let dir = tempfile::Builder::new()
+            .prefix("series-")
+            .tempdir_in(&parent)
+            .with_context(|| format!("cannot make a folder in {}", parent.display()))?;
+        let git = Git::new(dir.path(), ctx.verbose);
+        init(&git, lenders)?;
+        Ok(Self { dir, git })
+    }
+
+    /// git in this repository.
+    pub fn git(&self) -> &Git {
+        &self.git
+    }
+
+    /// The repository's folder.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Puts branch `loopfs` at `commit` and checks out `paths` of it, and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// When `commit` cannot be read.
+    pub fn check_out(&self, commit: &str, paths: &BTreeSet<String>) -> Result<()> {
+        let patterns: String = paths.iter().map(|path| format!("/{}\n", escape(path))).collect();
+        let info = self.dir.path().join(".git/info");
+        fs::create_dir_all(&info).with_context(|| format!("cannot make {}", info.display()))?;
+        fs::write(info.join("sparse-checkout"), patterns).context("cannot write the list of files to check out")?;
+        self.git.read(["config", "core.sparseCheckout", "true"])?;
+        self.git.read(["config", "core.sparseCheckoutCone", "false"])?;
+        self.git.read(["update-ref", "refs/heads/loopfs", commit])?;
+        self.git.read(["symbolic-ref", "HEAD", "refs/heads/loopfs"])?;
+        self.git.read(["read-tree", "--reset", "-u", "HEAD"])?;
+        Ok(())
+    }
+}
+
+/// Makes `git`'s folder a repository that sees the objects of `lenders`.
+///
+/// # Errors
+///
+/// When the folder cannot be written or a lender is no repository.
+pub fn init(git: &Git, lenders: &[&Path]) -> Result<()> {
+    git.read(["init", "-q"])?;
+    // Each command of `git am` rewrites the index; with 90,000 entries that is most of its time.
+    git.read(["config", "core.splitIndex", "true"])?;
+    let mut alternates = String::new();
+    for lender in lenders {
+        let theirs = Git::new(*lender, false);
+        let objects = theirs
+            .line(["rev-parse", "--path-format=absolute", "--git-path", "objects"])
+            .with_context(|| format!("{} is not a git repository", lender.display()))?;
+        alternates.push_str(&objects);
+        alternates.push('\n');
+        let shallow = theirs.line(["rev-parse", "--path-format=absolute", "--git-path", "shallow"])?;
+        if Path::new(&shallow).exists() {
+            fs::copy(&shallow, git.dir().join(".git/shallow")).with_context(|| format!("cannot copy {shallow}"))?;
+        }
+    }
+    let file: PathBuf = git.dir().join(".git/objects/info/alternates");
+    fs::write(&file, alternates).with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// A path as a sparse-checkout pattern that matches only itself.
+fn escape(path: &str) -> String {
+    let special = |c| matches!(c, '*' | '?' | '[' | ']' | '\\' | ' ' | '#' | '!');
+    path.chars().flat_map(|c| special(c).then_some('\\').into_iter().chain([c])).collect()
+}

@@ -1,0 +1,29 @@
+//! `cargo xtask series`: the patches as files, as commits and as mail.
+
+mod refresh;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+use super::Task;
+use crate::ctx::Ctx;
+
+/// Checks, refreshes, verifies and mails the patch series
+#[derive(Args, Debug)]
+pub struct Series {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Refresh(refresh::Refresh),
+}
+
+impl Task for Series {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        match self.command {
+            Command::Refresh(task) => task.run(ctx),
+        }
+    }
+}
