@@ -1,9 +1,12 @@
 //! The library behind `cargo xtask`: gets a kernel, applies the series, builds, boots and tests it.
 
+pub mod cache;
 pub mod ctx;
 pub mod error;
 pub mod interrupt;
 pub mod process;
 pub mod progress;
 pub mod series;
+pub mod source;
 pub mod task;
+pub mod toolchain;

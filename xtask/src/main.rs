@@ -27,6 +27,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Series(task::series::Series),
+    Tree(task::tree::Tree),
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
@@ -34,6 +35,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     let ctx = Ctx::new(cli.verbose, cli.no_install)?;
     match cli.command {
         Command::Series(task) => task.run(&ctx),
+        Command::Tree(task) => task.run(&ctx),
     }
 }
 

@@ -8,7 +8,8 @@ use std::{
     ffi::OsStr,
     io::{BufRead, BufReader, Write as _},
     os::unix::process::CommandExt as _,
-    process::{Command, Output, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
+    thread::JoinHandle,
 };
 
 use anyhow::{Context as _, Result};
@@ -132,22 +133,16 @@ pub fn stream(command: &mut Command, verbose: bool, mut on_line: impl FnMut(&str
     let mut child = child.with_context(|| format!("cannot run `{line}`"))?;
     let group = Group::of(child.id());
 
-    let mut tail = VecDeque::with_capacity(TAIL);
+    let mut tail = Tail::default();
     let mut reader = BufReader::new(reader);
     let mut buffer = Vec::new();
     loop {
         buffer.clear();
         let at_end = read_piece(&mut reader, &mut buffer).with_context(|| format!("cannot read from `{line}`"))?;
-        let text = String::from_utf8_lossy(&buffer);
-        let text = text.trim_end_matches(['\n', '\r']);
-        if !text.is_empty() {
+        if let Some(text) = tail.push(&buffer) {
             if verbose {
                 progress::say(text);
             }
-            if tail.len() == TAIL {
-                tail.pop_front();
-            }
-            tail.push_back(text.to_owned());
             if let Err(error) = on_line(text) {
                 drop(group);
                 child.wait().with_context(|| format!("cannot wait for `{line}`"))?;
@@ -160,7 +155,100 @@ pub fn stream(command: &mut Command, verbose: bool, mut on_line: impl FnMut(&str
     }
     let status = child.wait().with_context(|| format!("cannot wait for `{line}`"))?;
     group.ended();
-    if status.success() { Ok(()) } else { Err(failed(&line, status, &tail.make_contiguous().join("\n"))) }
+    if status.success() { Ok(()) } else { Err(failed(&line, status, &tail.text())) }
+}
+
+/// A child that runs beside us, with one end of a pipe to it in our hands.
+///
+/// Dropped without [`Running::finish`], it is killed.
+#[derive(Debug)]
+pub struct Running {
+    line: String,
+    child: Child,
+    group: Group,
+    complaints: JoinHandle<String>,
+}
+
+/// Starts `command` with its standard output in a pipe that we read.
+///
+/// # Errors
+///
+/// When it cannot be started.
+pub fn start_reader(command: &mut Command, verbose: bool) -> Result<(Running, ChildStdout)> {
+    let mut running = start(command.stdin(Stdio::null()).stdout(Stdio::piped()), verbose)?;
+    let output = running.child.stdout.take().context("a child without its standard output")?;
+    Ok((running, output))
+}
+
+/// Starts `command` with its standard input in a pipe that we write.
+///
+/// # Errors
+///
+/// When it cannot be started.
+pub fn start_writer(command: &mut Command, verbose: bool) -> Result<(Running, ChildStdin)> {
+    let mut running = start(command.stdin(Stdio::piped()).stdout(Stdio::null()), verbose)?;
+    let input = running.child.stdin.take().context("a child without its standard input")?;
+    Ok((running, input))
+}
+
+fn start(command: &mut Command, verbose: bool) -> Result<Running> {
+    let line = announce(command, verbose);
+    tie(command);
+    let mut child = command.stderr(Stdio::piped()).spawn().with_context(|| format!("cannot run `{line}`"))?;
+    let group = Group::of(child.id());
+    let stderr = child.stderr.take().context("a child without its standard error")?;
+    // Read as it comes: a child that complains a lot must not wait for us.
+    let complaints = std::thread::spawn(move || {
+        let mut tail = Tail::default();
+        let mut reader = BufReader::new(stderr);
+        let mut buffer = Vec::new();
+        // What cannot be read any more is not part of the error; the exit status still is.
+        while let Ok(false) = read_piece(&mut reader, &mut buffer) {
+            tail.push(&buffer);
+            buffer.clear();
+        }
+        tail.push(&buffer);
+        tail.text()
+    });
+    Ok(Running { line, child, group, complaints })
+}
+
+impl Running {
+    /// Waits for the end of the child. Our end of its pipe must have been dropped, or it may wait for us.
+    ///
+    /// # Errors
+    ///
+    /// When it exits with anything but 0, as [`read`].
+    pub fn finish(mut self) -> Result<()> {
+        let status = self.child.wait().with_context(|| format!("cannot wait for `{}`", self.line))?;
+        self.group.ended();
+        let complaints = self.complaints.join().unwrap_or_default();
+        if status.success() { Ok(()) } else { Err(failed(&self.line, status, &complaints)) }
+    }
+}
+
+/// The last lines of a command's output.
+#[derive(Debug, Default)]
+struct Tail(VecDeque<String>);
+
+impl Tail {
+    /// Adds one line as it was read; returns it as text, or nothing if it is empty.
+    fn push(&mut self, bytes: &[u8]) -> Option<&str> {
+        let text = String::from_utf8_lossy(bytes);
+        let text = text.trim_end_matches(['\n', '\r']);
+        if text.is_empty() {
+            return None;
+        }
+        if self.0.len() == TAIL {
+            self.0.pop_front();
+        }
+        self.0.push_back(text.to_owned());
+        self.0.back().map(String::as_str)
+    }
+
+    fn text(mut self) -> String {
+        self.0.make_contiguous().join("\n")
+    }
 }
 
 /// Reads up to and including the next line feed or carriage return; `true` at the end of the input.

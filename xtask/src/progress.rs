@@ -142,7 +142,7 @@ impl Drop for Progress {
 
 fn style(unit: Unit) -> ProgressStyle {
     let template = match unit {
-        Unit::Unknown => "{spinner} {msg} [{elapsed}] {prefix:.dim}",
+        Unit::Unknown => "{spinner} {msg} [{elapsed}] {pos} {prefix:.dim}",
         Unit::Steps => "{spinner} {msg} [{elapsed}] {wide_bar} {pos}/{len} eta {eta} {prefix:.dim}",
         Unit::Bytes => "{spinner} {msg} [{elapsed}] {wide_bar} {binary_bytes}/{binary_total_bytes} eta {eta}",
     };
@@ -167,7 +167,8 @@ impl Lines {
         }
         self.last = now;
         let amount = match self.unit {
-            Unit::Unknown => String::new(),
+            Unit::Unknown if self.position == 0 => String::new(),
+            Unit::Unknown => format!(" {}", self.position),
             Unit::Steps => format!(" {}/{}{}", self.position, self.total, self.percent()),
             Unit::Bytes => format!(" {}/{}{}", HumanBytes(self.position), HumanBytes(self.total), self.percent()),
         };

@@ -1,6 +1,7 @@
 //! The tasks a person can name on the command line, one file each.
 
 pub mod series;
+pub mod tree;
 
 use anyhow::Result;
 
