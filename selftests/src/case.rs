@@ -85,6 +85,8 @@ pub enum Need {
     Loopfs,
     /// The stock loop driver with `/dev/loop-control`.
     Loop,
+    /// A block device node that makes its device when it is opened.
+    LegacyAutoload,
     /// ext4, to mount an image in the initial namespace.
     Ext4,
     /// FUSE, mountable in a user namespace.
@@ -115,6 +117,7 @@ impl Need {
         match self {
             Self::Loopfs => &["BLK_DEV_LOOP", "RUST", "USER_NS", "BLK_DEV_LOOPFS"],
             Self::Loop => &["BLK_DEV_LOOP"],
+            Self::LegacyAutoload => &["BLOCK_LEGACY_AUTOLOAD"],
             Self::Ext4 => &["EXT4_FS"],
             Self::Fuse => &["FUSE_FS"],
             Self::Overlayfs => &["OVERLAY_FS"],

@@ -1,4 +1,20 @@
 //! The loopfs test suite.
 
+pub mod backing;
+pub mod block;
 pub mod case;
 pub mod cases;
+pub mod expect;
+pub mod fs_context;
+pub mod fsnotify;
+pub mod instance;
+pub mod limit;
+pub mod loop_control;
+pub mod loop_device;
+pub mod mount_info;
+pub mod privilege;
+pub mod process;
+pub mod tenant;
+pub mod uapi;
+pub mod uevent;
+pub mod wait;
