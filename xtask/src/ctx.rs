@@ -33,6 +33,11 @@ impl Ctx {
         Ok(Self { root, cache, verbose, no_install })
     }
 
+    /// The repository at `root` with its cache at `cache`, quiet and not installing anything: for tests.
+    pub fn at(root: impl Into<PathBuf>, cache: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), cache: cache.into(), verbose: false, no_install: true }
+    }
+
     /// The repository's top folder.
     pub fn root(&self) -> &Path {
         &self.root

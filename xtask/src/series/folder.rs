@@ -12,7 +12,10 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::patch::{Patch, Problem};
+use super::{
+    apply::Input,
+    patch::{Patch, Problem},
+};
 
 /// The folder of the repository that holds the series.
 pub const PATCHES: &str = "patches";
@@ -127,6 +130,11 @@ impl Folder {
         }
         Ok(folder)
     }
+}
+
+/// The patches of `folder` as `git am` takes them.
+pub fn inputs(folder: &Folder) -> Vec<Input> {
+    folder.entries.iter().map(|entry| Input { name: entry.name.clone(), text: entry.text.clone() }).collect()
 }
 
 /// Files that belong into the folder and are read elsewhere: hidden ones, the base and the justified exceptions.

@@ -67,13 +67,19 @@ const PINNED: &[&str] = &[
 #[derive(Clone, Debug)]
 pub struct Git {
     dir: PathBuf,
+    index: Option<PathBuf>,
     verbose: bool,
 }
 
 impl Git {
     /// git in the folder `dir`; with `verbose`, every command line is shown.
     pub fn new(dir: impl Into<PathBuf>, verbose: bool) -> Self {
-        Self { dir: dir.into(), verbose }
+        Self { dir: dir.into(), index: None, verbose }
+    }
+
+    /// The same repository with another index file, which need not exist yet.
+    pub fn with_index(&self, index: PathBuf) -> Self {
+        Self { index: Some(index), ..self.clone() }
     }
 
     /// The folder git runs in.
@@ -101,6 +107,9 @@ impl Git {
             .env("LC_ALL", "C")
             .env("TZ", "UTC")
             .current_dir(&self.dir);
+        if let Some(index) = &self.index {
+            command.env("GIT_INDEX_FILE", index);
+        }
         // The settings go through the environment: as `-c` they would bury the line that is shown and logged.
         command.env("GIT_CONFIG_COUNT", PINNED.len().to_string());
         for (index, setting) in PINNED.iter().enumerate() {
@@ -135,6 +144,25 @@ impl Git {
     /// As [`Git::read`].
     pub fn feed<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>, input: &[u8]) -> Result<Vec<u8>> {
         process::feed(self.command().args(args), input, self.verbose)
+    }
+
+    /// The commit `rev` names, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// When git cannot be started.
+    pub fn commit(&self, rev: &str) -> Result<Option<String>> {
+        self.object(&format!("{rev}^{{commit}}"))
+    }
+
+    /// The object `rev` names, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// When git cannot be started.
+    pub fn object(&self, rev: &str) -> Result<Option<String>> {
+        let output = self.attempt(["rev-parse", "--verify", "--quiet", rev])?;
+        Ok(output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim_end().to_owned()))
     }
 
     /// Runs git with `args` whatever its exit code: the caller judges.

@@ -5,6 +5,8 @@
 
 pub mod apply;
 pub mod changes;
+pub mod check;
+pub mod edits;
 pub mod export;
 pub mod folder;
 pub mod git;
@@ -12,3 +14,5 @@ pub mod import;
 pub mod mapping;
 pub mod patch;
 pub mod scratch;
+pub mod status;
+pub mod tree;

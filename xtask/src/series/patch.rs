@@ -123,7 +123,7 @@ impl Patch {
             |name: &str| header.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| unfold(value));
         let subject = field("Subject").ok_or(Problem::NotAPatch("it has no Subject: line"))?;
         let author = field("From").ok_or(Problem::NotAPatch("it has no From: line"))?;
-        let date = field("Date").unwrap_or_default();
+        let date = field("Date").ok_or(Problem::NotAPatch("it has no Date: line"))?;
         let (body, tail) =
             split_at_line(rest, |line| line == "---").ok_or(Problem::NotAPatch("no `---` line ends its message"))?;
         let diff_at = diff_offset(tail).ok_or(Problem::NotAPatch("it has no `diff --git` line"))?;

@@ -16,15 +16,15 @@ use tempfile::TempDir;
 use super::git::Git;
 use crate::ctx::Ctx;
 
-/// A temporary repository on branch `loopfs`; gone when dropped.
+/// A small repository on branch `loopfs`.
 #[derive(Debug)]
 pub struct Scratch {
-    dir: TempDir,
     git: Git,
+    temporary: Option<TempDir>,
 }
 
 impl Scratch {
-    /// Makes an empty one that sees the objects of the repositories `lenders`.
+    /// Makes an empty one that sees the objects of the repositories `lenders` and is gone when dropped.
     ///
     /// # Errors
     ///
@@ -38,7 +38,24 @@ impl Scratch {
             .with_context(|| format!("cannot make a folder in {}", parent.display()))?;
         let git = Git::new(dir.path(), ctx.verbose);
         init(&git, lenders)?;
-        Ok(Self { dir, git })
+        Ok(Self { git, temporary: Some(dir) })
+    }
+
+    /// Makes an empty one in the folder `dir`, where it stays.
+    ///
+    /// # Errors
+    ///
+    /// As [`Scratch::new`].
+    pub fn lasting(ctx: &Ctx, dir: &Path, lenders: &[&Path]) -> Result<Self> {
+        fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let scratch = Self::existing(ctx, dir);
+        init(&scratch.git, lenders)?;
+        Ok(scratch)
+    }
+
+    /// The one that [`Scratch::lasting`] made in `dir`.
+    pub fn existing(ctx: &Ctx, dir: &Path) -> Self {
+        Self { git: Git::new(dir, ctx.verbose), temporary: None }
     }
 
     /// git in this repository.
@@ -48,7 +65,7 @@ impl Scratch {
 
     /// The repository's folder.
     pub fn path(&self) -> &Path {
-        self.dir.path()
+        self.temporary.as_ref().map_or(self.git.dir(), TempDir::path)
     }
 
     /// Puts branch `loopfs` at `commit` and checks out `paths` of it, and nothing else.
@@ -58,7 +75,7 @@ impl Scratch {
     /// When `commit` cannot be read.
     pub fn check_out(&self, commit: &str, paths: &BTreeSet<String>) -> Result<()> {
         let patterns: String = paths.iter().map(|path| format!("/{}\n", escape(path))).collect();
-        let info = self.dir.path().join(".git/info");
+        let info = self.path().join(".git/info");
         fs::create_dir_all(&info).with_context(|| format!("cannot make {}", info.display()))?;
         fs::write(info.join("sparse-checkout"), patterns).context("cannot write the list of files to check out")?;
         self.git.read(["config", "core.sparseCheckout", "true"])?;

@@ -1,6 +1,8 @@
 //! `cargo xtask series`: the patches as files, as commits and as mail.
 
+mod check;
 mod refresh;
+mod status;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -17,12 +19,16 @@ pub struct Series {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Status(status::Status),
+    Check(check::Check),
     Refresh(refresh::Refresh),
 }
 
 impl Task for Series {
     fn run(self, ctx: &Ctx) -> Result<()> {
         match self.command {
+            Command::Status(task) => task.run(ctx),
+            Command::Check(task) => task.run(ctx),
             Command::Refresh(task) => task.run(ctx),
         }
     }

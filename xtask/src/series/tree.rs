@@ -1,0 +1,394 @@
+//! The work tree: a full checkout of the base with the series on branch `loopfs`, which is what gets built.
+//!
+//! It is an ordinary git repository in the cache, made for this clone and base, and it borrows its objects from the
+//! base. Moving it to another state of the series writes only files whose content differs, so that a build stays
+//! incremental. Edits in `rust/` that are not in `patches/` yet are in the files and in the index, on top of the
+//! last commit; whatever else differs is a person's work, and is never overwritten.
+//!
+//! | ref | what it is |
+//! |---|---|
+//! | `refs/heads/base` | the base |
+//! | `refs/heads/loopfs` | the series, checked out |
+//! | `refs/loopfs/applied` | the last commit we put the tree at |
+//! | `refs/loopfs/shown` | that commit's tree with the edits of `rust/` |
+//! | `refs/loopfs/moving` | present while files are being moved to that tree: what is found then is ours |
+//! | `refs/loopfs/series/KEY` | the series as applied earlier, by its content |
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+
+use super::{
+    apply,
+    edits::Edits,
+    export,
+    folder::{Folder, PATCHES, inputs},
+    git::Git,
+    mapping,
+    scratch::{self, Scratch},
+};
+use crate::{
+    cache::{Key, Lock},
+    ctx::Ctx,
+    error::Failure,
+    progress::{self, Progress},
+    source::Base,
+};
+
+const APPLIED: &str = "refs/loopfs/applied";
+const SHOWN: &str = "refs/loopfs/shown";
+const MOVING: &str = "refs/loopfs/moving";
+
+/// The work tree, ready to be built. While this lives, no other run moves it.
+#[derive(Debug)]
+pub struct Tree {
+    /// The folder with the kernel's sources.
+    pub path: PathBuf,
+    /// The commit on branch `loopfs` that is checked out.
+    pub commit: String,
+    /// The git tree of what the files hold, edits included: equal keys are equal sources.
+    pub content_key: String,
+    /// The files of the tree that hold more than the commit: edits in `rust/`, and work done in the tree itself.
+    pub edited: Vec<String>,
+    _lock: Lock,
+}
+
+/// The folder that keeps what belongs to this clone of the repository.
+pub fn state_dir(ctx: &Ctx) -> PathBuf {
+    ctx.cache().join("series").join(Key::default().with(ctx.root().as_os_str().as_encoded_bytes()).name())
+}
+
+/// Puts the work tree at the whole series with the edits of `rust/` and returns it.
+///
+/// # Errors
+///
+/// [`Failure::Series`] when the series does not apply, or when the tree holds a person's work that moving it would
+/// overwrite.
+pub fn prepare_tree(ctx: &Ctx, base: &Base) -> Result<Tree> {
+    let (work, lock) = WorkTree::open(ctx, base, "linux")?;
+    let folder = Folder::read(&ctx.root().join(PATCHES))?;
+    let commits = work.commits_of(ctx, base, &folder)?;
+    let commit = commits.last().unwrap_or(&base.commit);
+    let edits = Edits::find(ctx, &export::mirrored_files(&work.git, &base.commit, commit)?)?;
+    tell(&edits);
+    work.settle(commit, &edits, lock)
+}
+
+/// Puts a second work tree, which only `series verify` uses, at the first `count` patches; 0 is the bare base.
+///
+/// # Errors
+///
+/// [`Failure::Series`] when the series does not apply or has fewer patches.
+pub fn prepare_prefix(ctx: &Ctx, base: &Base, count: usize) -> Result<Tree> {
+    let (work, lock) = WorkTree::open(ctx, base, "prefix")?;
+    let folder = Folder::read(&ctx.root().join(PATCHES))?;
+    let commits = work.commits_of(ctx, base, &folder)?;
+    let commit = match count {
+        0 => &base.commit,
+        _ => commits
+            .get(count - 1)
+            .with_context(|| format!("the series has {} patches; there is no patch {count}", commits.len()))?,
+    };
+    work.settle(commit, &Edits::default(), lock)
+}
+
+/// Puts what a person did in the work tree aside, where `git log` finds it, so that the tree can be moved again.
+///
+/// Returns the name of the ref that keeps it, or nothing if there was no such work.
+///
+/// # Errors
+///
+/// When git fails.
+pub fn discard(ctx: &Ctx, base: &Base) -> Result<Option<String>> {
+    let (work, _lock) = WorkTree::open(ctx, base, "linux")?;
+    let Some(theirs) = work.theirs()? else { return Ok(None) };
+    let git = &work.git;
+    let tree = work.content()?;
+    let message = "Work put aside by `cargo xtask tree --discard`";
+    let kept = git.line(["commit-tree", &tree, "-p", &theirs.head, "-m", message])?;
+    let name = format!("refs/loopfs/discarded/{}", &kept[..12]);
+    git.read(["update-ref", &name, &kept])?;
+    let applied = git.commit(APPLIED)?.context("the work tree was never prepared")?;
+    let clean = apply::tree_of(git, &applied)?;
+    // The file list of the work is in the ref now; untracked files stay where they are.
+    work.move_to(&applied, &clean)?;
+    Ok(Some(name))
+}
+
+fn tell(edits: &Edits) {
+    let list = |paths: Vec<&String>| paths.into_iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    if !edits.edited.is_empty() {
+        progress::say(&format!(
+            "edited in rust/ and not in patches/ yet: {} (`cargo xtask series refresh` folds it in)",
+            list(edits.edited.keys().collect())
+        ));
+    }
+    let other: Vec<&String> = edits.behind.iter().chain(&edits.torn).collect();
+    if !other.is_empty() {
+        progress::say(&format!(
+            "patches/ has newer content than rust/ for: {}; the former is used (`cargo xtask series refresh`)",
+            list(other)
+        ));
+    }
+}
+
+/// What a person did in the work tree.
+#[derive(Debug)]
+struct Theirs {
+    head: String,
+    commits: usize,
+    files: Vec<String>,
+}
+
+/// The repository of the work tree.
+#[derive(Debug)]
+struct WorkTree {
+    git: Git,
+}
+
+impl WorkTree {
+    /// Opens the work tree `name` of this clone and base, making its repository if need be, and locks it.
+    fn open(ctx: &Ctx, base: &Base, name: &str) -> Result<(Self, Lock)> {
+        let home = state_dir(ctx).join(base.commit.get(..12).unwrap_or(&base.commit));
+        fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
+        let lock = Lock::acquire(&home.join(format!("{name}.lock")), "the work tree")?;
+        let path = home.join(name);
+        let git = Git::new(&path, ctx.verbose);
+        if git_dir_is_complete(&path) {
+            return Ok((Self { git }, lock));
+        }
+        fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        scratch::init(&git, &[&base.repo])?;
+        git.read(["config", "core.splitIndex", "false"])?;
+        git.read(["config", "notes.rewriteRef", "refs/notes/commits"])?;
+        git.read(["update-ref", "refs/heads/base", &base.commit])?;
+        fs::write(path.join(".git").join(COMPLETE), "").context("cannot mark the work tree as made")?;
+        Ok((Self { git }, lock))
+    }
+
+    /// The commits of the series on the base, oldest first; applied now unless they were before.
+    fn commits_of(&self, ctx: &Ctx, base: &Base, folder: &Folder) -> Result<Vec<String>> {
+        if let Some(problem) = folder.problems.first() {
+            return Err(anyhow::Error::new(problem.clone()).context(Failure::Series));
+        }
+        let key = folder.entries.iter().fold(Key::default().with(&base.commit), |key, entry| {
+            key.with(&entry.text).with(entry.note.as_deref().unwrap_or_default())
+        });
+        let name = format!("refs/loopfs/series/{}", key.name());
+        if let Some(tip) = self.git.commit(&name)? {
+            let list = self.git.read(["rev-list", "--reverse", &format!("{}..{tip}", base.commit)])?;
+            return Ok(list.lines().map(str::to_owned).collect());
+        }
+        let scratch = Scratch::new(ctx, &[&base.repo])?;
+        let commits = apply::am(&scratch, &base.commit, &inputs(folder))?;
+        let tip = commits.last().unwrap_or(&base.commit);
+        self.git.read([
+            "fetch".as_ref(),
+            "--quiet".as_ref(),
+            "--no-tags".as_ref(),
+            "--no-write-fetch-head".as_ref(),
+            scratch.path().as_os_str(),
+            "refs/heads/loopfs".as_ref(),
+        ])?;
+        for (commit, entry) in commits.iter().zip(&folder.entries) {
+            match &entry.note {
+                Some(note) => drop(self.git.feed(["notes", "add", "--force", "-F", "-", commit], note.as_bytes())?),
+                None => drop(self.git.read(["notes", "remove", "--ignore-missing", commit])?),
+            }
+        }
+        self.git.read(["update-ref", &name, tip])?;
+        Ok(commits)
+    }
+
+    /// Puts files and branch at `commit` with `edits`, unless a person's work is in the way.
+    fn settle(self, commit: &str, edits: &Edits, lock: Lock) -> Result<Tree> {
+        let shown = self.with_edits(commit, edits)?;
+        let theirs = if self.git.object(MOVING)?.is_some() { None } else { self.theirs()? };
+        let mut edited: BTreeSet<String> = edits.in_tree().map(|(path, _)| path).collect();
+        let content_key = match theirs {
+            None => {
+                if !self.is_at(commit, &shown)? {
+                    self.move_to(commit, &shown)?;
+                }
+                shown
+            }
+            Some(theirs) => {
+                let content = self.content()?;
+                if content == shown {
+                    // The person's work has become the series; only the branch has to follow.
+                    self.move_to(commit, &shown)?;
+                    shown
+                } else if self.git.commit(APPLIED)?.as_deref() == Some(commit)
+                    && self.git.object(SHOWN)?.as_ref() == Some(&shown)
+                {
+                    progress::say(&format!(
+                        "the work tree is used as it is: {} (`cargo xtask series refresh` folds it into patches/)",
+                        theirs.describe()
+                    ));
+                    edited.extend(theirs.files);
+                    content
+                } else {
+                    return Err(self.in_the_way(&theirs));
+                }
+            }
+        };
+        let commit = self.git.line(["rev-parse", "HEAD"])?;
+        let edited = edited.into_iter().collect();
+        Ok(Tree { path: self.git.dir().to_owned(), commit, content_key, edited, _lock: lock })
+    }
+
+    fn in_the_way(&self, theirs: &Theirs) -> anyhow::Error {
+        let path = self.git.dir().display();
+        anyhow!(
+            "{path} holds work that is not in patches/ ({}), and patches/ or rust/ have changed since; \
+             the tree is left alone. Either fold it in with `cargo xtask series refresh`, \
+             put it on a branch of its own and `git reset --hard {APPLIED}` there, \
+             or put it aside with `cargo xtask tree --discard`",
+            theirs.describe()
+        )
+        .context(Failure::Series)
+    }
+
+    /// The git tree of `commit` with `edits`.
+    fn with_edits(&self, commit: &str, edits: &Edits) -> Result<String> {
+        let changes: BTreeMap<String, Option<&[u8]>> = edits.in_tree().collect();
+        if changes.is_empty() {
+            return apply::tree_of(&self.git, commit);
+        }
+        let index = tempfile::Builder::new()
+            .prefix("edits-")
+            .tempdir_in(self.git.dir().join(".git"))
+            .context("cannot make a temporary folder in the work tree's repository")?;
+        let git = self.git.with_index(index.path().join("index"));
+        git.read(["read-tree", commit])?;
+        for (path, content) in changes {
+            match content {
+                Some(bytes) => {
+                    let blob = git.feed(["hash-object", "-w", "--stdin", "--no-filters"], bytes)?;
+                    let entry = format!("100644,{},{path}", String::from_utf8_lossy(&blob).trim_end());
+                    git.read(["update-index", "--add", "--cacheinfo", &entry])?;
+                }
+                None => drop(git.read(["update-index", "--force-remove", "--", &path])?),
+            }
+        }
+        git.line(["write-tree"])
+    }
+
+    /// What differs from the state we left, apart from files git does not know.
+    fn theirs(&self) -> Result<Option<Theirs>> {
+        let (Some(applied), Some(shown)) = (self.git.commit(APPLIED)?, self.git.object(SHOWN)?) else {
+            return Ok(None);
+        };
+        let head = self.git.line(["rev-parse", "HEAD"])?;
+        self.git.attempt(["update-index", "-q", "--refresh"])?;
+        let mut files = names(&self.git.read(["diff-files", "--name-only", "-z"])?);
+        files.extend(names(&self.git.read(["diff-index", "--cached", "--name-only", "-z", &shown])?));
+        files.extend(self.new_rust_files()?);
+        let commits = if head == applied {
+            0
+        } else {
+            self.git.line(["rev-list", "--count", &format!("{applied}..{head}")])?.parse().unwrap_or(1).max(1)
+        };
+        let work = commits > 0 || !files.is_empty();
+        Ok(work.then(|| Theirs { head, commits, files: files.into_iter().collect() }))
+    }
+
+    /// Rust files a person made in the tree and did not tell git of.
+    fn new_rust_files(&self) -> Result<BTreeSet<String>> {
+        let folders: Vec<String> = mapping::tree_folders().collect();
+        let args = ["ls-files", "--others", "-z", "--"].into_iter().chain(folders.iter().map(String::as_str));
+        Ok(names(&self.git.read(args)?).into_iter().filter(|path| mapping::our_path(path).is_some()).collect())
+    }
+
+    /// The git tree of what the files hold now, new Rust files included.
+    fn content(&self) -> Result<String> {
+        let git_dir = self.git.dir().join(".git");
+        let copy = tempfile::Builder::new()
+            .prefix("content-")
+            .tempdir_in(&git_dir)
+            .context("cannot make a temporary folder in the work tree's repository")?;
+        let index = copy.path().join("index");
+        fs::copy(git_dir.join("index"), &index).context("cannot copy the work tree's index")?;
+        let git = self.git.with_index(index);
+        git.read(["add", "--update", "--", "."])?;
+        for path in self.new_rust_files()? {
+            git.read(["add", "--force", "--", &path])?;
+        }
+        git.line(["write-tree"])
+    }
+
+    fn is_at(&self, commit: &str, shown: &str) -> Result<bool> {
+        Ok(self.git.object(MOVING)?.is_none()
+            && self.git.commit(APPLIED)?.as_deref() == Some(commit)
+            && self.git.object(SHOWN)?.as_deref() == Some(shown)
+            && self.git.commit("HEAD")?.as_deref() == Some(commit))
+    }
+
+    /// Makes the files those of the tree `shown` and the branch `commit`, writing only what differs.
+    fn move_to(&self, commit: &str, shown: &str) -> Result<()> {
+        self.spare_untracked(shown)?;
+        let first = !self.git.dir().join(".git/index").exists();
+        let progress = first.then(|| Progress::spinner("check out the kernel"));
+        self.git.read(["update-ref", MOVING, shown])?;
+        self.git.read(["read-tree", "--reset", "-u", shown])?;
+        self.git.read(["symbolic-ref", "HEAD", "refs/heads/loopfs"])?;
+        let reason = "loopfs: moved to patches/ and rust/";
+        self.git.read(["update-ref", "--create-reflog", "-m", reason, "refs/heads/loopfs", commit])?;
+        self.git.read(["update-ref", APPLIED, commit])?;
+        self.git.read(["update-ref", SHOWN, shown])?;
+        self.git.read(["update-ref", "-d", MOVING])?;
+        if let Some(progress) = progress {
+            progress.done("ready");
+        }
+        Ok(())
+    }
+
+    /// Fails if files that git does not know would be overwritten by other content.
+    fn spare_untracked(&self, shown: &str) -> Result<()> {
+        if !self.git.dir().join(".git/index").exists() {
+            return Ok(());
+        }
+        let new = self.git.read(["diff-index", "--cached", "-R", "--diff-filter=A", "--name-only", "-z", shown])?;
+        for path in names(&new) {
+            let file = self.git.dir().join(&path);
+            if !file.exists() {
+                continue;
+            }
+            let wanted = self.git.feed(["cat-file", "blob", &format!("{shown}:{path}")], b"")?;
+            if fs::read(&file).with_context(|| format!("cannot read {}", file.display()))? != wanted {
+                bail!(
+                    anyhow!("{} would be overwritten by the series: move it away, or add it with git", file.display())
+                        .context(Failure::Series)
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Theirs {
+    fn describe(&self) -> String {
+        let commits = match self.commits {
+            0 => None,
+            1 => Some("1 commit".to_owned()),
+            n => Some(format!("{n} commits")),
+        };
+        let files = (!self.files.is_empty()).then(|| format!("changes in {}", self.files.join(", ")));
+        commits.into_iter().chain(files).collect::<Vec<_>>().join(" and ")
+    }
+}
+
+/// Present in `.git` once the repository is made.
+const COMPLETE: &str = "loopfs-made";
+
+fn git_dir_is_complete(path: &Path) -> bool {
+    path.join(".git").join(COMPLETE).exists()
+}
+
+fn names(list: &str) -> BTreeSet<String> {
+    list.split('\0').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
