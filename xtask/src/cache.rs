@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use sha2::{Digest as _, Sha256};
 
 use crate::{error::Failure, interrupt, progress};
@@ -216,10 +216,11 @@ pub fn check_path(cache: &Path) -> Result<()> {
     let bad = text.chars().find(|c| c.is_whitespace() || *c == ':');
     match bad {
         None => Ok(()),
-        Some(c) => Err(anyhow::Error::new(Failure::Environment).context(format!(
+        Some(c) => Err(anyhow!(
             "the cache folder {text:?} has {c:?} in its path, below which the kernel's make does not work: \
              set LOOPFS_CACHE to a folder without white space and colons in its path"
-        ))),
+        )
+        .context(Failure::Environment)),
     }
 }
 
@@ -227,7 +228,7 @@ pub fn check_path(cache: &Path) -> Result<()> {
 mod tests {
     use std::sync::mpsc;
 
-    use anyhow::{anyhow, bail};
+    use anyhow::bail;
 
     use super::*;
 
@@ -313,7 +314,7 @@ mod tests {
     fn a_cache_path_with_a_space_is_refused_with_what_to_do() {
         let error = check_path(Path::new("/home/a b/.cache")).unwrap_err();
         assert_eq!(Failure::of(&error), Failure::Environment);
-        assert!(error.to_string().contains("LOOPFS_CACHE"), "{error}");
+        assert!(format!("{error:#}").contains("LOOPFS_CACHE"), "{error}");
         assert!(check_path(Path::new("/home/a/.cache")).is_ok());
     }
 }

@@ -69,6 +69,11 @@ impl Group {
         Self(Some(group))
     }
 
+    /// No group at all: for a child that an interrupt leaves alone.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
     /// The leader has been waited for: its number may belong to someone else by now.
     pub fn ended(mut self) {
         self.forget();

@@ -26,6 +26,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Doctor(task::doctor::Doctor),
     Series(task::series::Series),
     Tree(task::tree::Tree),
 }
@@ -34,6 +35,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     interrupt::install()?;
     let ctx = Ctx::new(cli.verbose, cli.no_install)?;
     match cli.command {
+        Command::Doctor(task) => task.run(&ctx),
         Command::Series(task) => task.run(&ctx),
         Command::Tree(task) => task.run(&ctx),
     }

@@ -122,16 +122,35 @@ fn judge(command: &Command, output: &Output) -> Result<()> {
 ///
 /// When it cannot be started, exits with anything but 0 (the error holds the line that was run and
 /// the end of its output), or `on_line` fails, which ends the child. [`Failure::Interrupted`] on Ctrl-C.
-pub fn stream(command: &mut Command, verbose: bool, mut on_line: impl FnMut(&str) -> Result<()>) -> Result<()> {
+pub fn stream(command: &mut Command, verbose: bool, on_line: impl FnMut(&str) -> Result<()>) -> Result<()> {
+    tie(command);
+    stream_as(command, verbose, Group::of, on_line)
+}
+
+/// As [`stream`], but Ctrl-C and our own death leave the child running to its end: for what must not be cut off half-way.
+///
+/// # Errors
+///
+/// As [`stream`], without the interruption.
+pub fn stream_unbroken(command: &mut Command, verbose: bool, on_line: impl FnMut(&str) -> Result<()>) -> Result<()> {
+    command.process_group(0);
+    stream_as(command, verbose, |_| Group::none(), on_line)
+}
+
+fn stream_as(
+    command: &mut Command,
+    verbose: bool,
+    watch: impl FnOnce(u32) -> Group,
+    mut on_line: impl FnMut(&str) -> Result<()>,
+) -> Result<()> {
     let line = announce(command, verbose);
     let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
-    tie(command);
     command.stdin(Stdio::null()).stdout(writer.try_clone().context("cannot copy a pipe")?).stderr(writer);
     let child = command.spawn();
     // The parent's copies of the pipe's writing end go, or the end of the output would never show.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = child.with_context(|| format!("cannot run `{line}`"))?;
-    let group = Group::of(child.id());
+    let group = watch(child.id());
 
     let mut tail = Tail::default();
     let mut reader = BufReader::new(reader);

@@ -11,7 +11,7 @@ pub mod tarball;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::{
     cache::{self, Key},
@@ -118,11 +118,12 @@ fn pinned(ctx: &Ctx, spec: &Spec) -> Result<Base> {
             }
         }
     }
-    Err(anyhow::Error::new(Failure::Environment).context(format!(
+    Err(anyhow!(
         "no source of Linux {} can be had:{failures}\n\
          Have a look at the network, or give a kernel's git tree, tarball or folder with --from PATH.",
         spec.version
-    )))
+    )
+    .context(Failure::Environment))
 }
 
 /// The name of the entry a candidate ends in: its content where that is pinned, else what names it.

@@ -1,0 +1,237 @@
+//! Installs what is missing: Debian packages with apt, bindgen with cargo.
+
+use std::{collections::BTreeSet, process::Command};
+
+use anyhow::{Context as _, Result, anyhow};
+
+use super::{
+    bindgen,
+    machine::Machine,
+    needs::{self, Finding, Need, Purpose},
+    packages::{self, Line},
+    version::Minimum,
+};
+use crate::{
+    cache::Lock,
+    ctx::Ctx,
+    error::Failure,
+    process,
+    progress::{self, Progress},
+};
+
+/// Makes sure that everything for `purposes` is there, and installs what is not, each with a line
+/// that says so, unless [`Ctx::no_install`] forbids it or there is no right to.
+///
+/// # Errors
+///
+/// [`Failure::Environment`]: what is missing, why it cannot be installed here, and what to do.
+pub fn ensure(ctx: &Ctx, purposes: &[Purpose], minimum: Minimum) -> Result<()> {
+    let machine = Machine::this(ctx.verbose);
+    let lacking = lacking(ctx, &machine, purposes, minimum);
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    if ctx.no_install {
+        return Err(refusal(ctx, &lacking, "--no-install is given"));
+    }
+    install(ctx, &machine, &lacking)?;
+    let still = self::lacking(ctx, &machine, purposes, minimum);
+    if still.is_empty() { Ok(()) } else { Err(refusal(ctx, &still, "what was installed does not bring it")) }
+}
+
+/// What is lacking, and why.
+type Lacking = Vec<(Need, String)>;
+
+fn lacking(ctx: &Ctx, machine: &Machine, purposes: &[Purpose], minimum: Minimum) -> Lacking {
+    needs::all(minimum)
+        .into_iter()
+        .filter(|need| purposes.contains(&need.purpose))
+        .filter_map(|need| match need.look(machine, ctx.cache()) {
+            Finding::Found { .. } => None,
+            Finding::Lacking { why } => Some((need, why)),
+        })
+        .collect()
+}
+
+fn refusal(ctx: &Ctx, lacking: &Lacking, reason: &str) -> anyhow::Error {
+    let mut text = format!("something is missing, and cannot be installed: {reason}");
+    for (need, why) in lacking {
+        text.push_str(&format!("\n- {why} ({} would do)", need.otherwise()));
+    }
+    let needs: Vec<&Need> = lacking.iter().map(|(need, _)| need).collect();
+    if let Ok(Some(command)) = command_line(ctx, &needs) {
+        text.push_str(&format!("\nTo install it, on Debian: {command}"));
+    }
+    anyhow!(text).context(Failure::Environment)
+}
+
+/// The one command that installs `needs`, for a person to type; nothing if there is none.
+///
+/// # Errors
+///
+/// When the package lists cannot be read.
+pub fn command_line(ctx: &Ctx, needs: &[&Need]) -> Result<Option<String>> {
+    let lines = packages::read(ctx.root())?;
+    let packages: Vec<String> =
+        wanted(&lines, needs).into_iter().flat_map(|line| line.choices[0].iter().cloned()).collect();
+    let mut commands = Vec::new();
+    if !packages.is_empty() {
+        commands.push(format!("sudo apt-get install --no-install-recommends {}", packages.join(" ")));
+    }
+    if needs.iter().any(|need| need.package().is_none()) {
+        commands.push(format!("cargo install --locked bindgen-cli --version {}", bindgen::VERSION));
+    }
+    Ok((!commands.is_empty()).then(|| commands.join(" && ")))
+}
+
+/// The lines that bring `needs`, each once.
+fn wanted<'a>(lines: &'a [Line], needs: &[&Need]) -> Vec<&'a Line> {
+    let mut wanted: Vec<&Line> = Vec::new();
+    for line in needs.iter().filter_map(|need| Line::find(lines, need.package()?)) {
+        if !wanted.contains(&line) {
+            wanted.push(line);
+        }
+    }
+    wanted
+}
+
+fn install(ctx: &Ctx, machine: &Machine, lacking: &Lacking) -> Result<()> {
+    let lines = packages::read(ctx.root())?;
+    let needs: Vec<&Need> = lacking.iter().map(|(need, _)| need).collect();
+    let wanted = wanted(&lines, &needs);
+    if !wanted.is_empty() {
+        let Some(apt) = Apt::new(machine) else {
+            return Err(refusal(
+                ctx,
+                lacking,
+                "this is no Debian, or there is neither root nor sudo without a password",
+            ));
+        };
+        std::fs::create_dir_all(ctx.cache()).with_context(|| format!("cannot create {}", ctx.cache().display()))?;
+        let _lock = Lock::acquire(&ctx.cache().join("install.lock"), "the installation of packages")?;
+        apt.install(&wanted).with_context(|| describe(lacking))?;
+    }
+    if needs.iter().any(|need| need.package().is_none()) {
+        progress::say(&format!(
+            "building bindgen {} into {}: this machine has none that does",
+            bindgen::VERSION,
+            ctx.cache().display()
+        ));
+        bindgen::build(ctx).context(Failure::Environment)?;
+    }
+    Ok(())
+}
+
+fn describe(lacking: &Lacking) -> String {
+    let names: Vec<String> = lacking.iter().map(|(need, _)| format!("{} ({})", need.name, need.otherwise())).collect();
+    format!("cannot install what is missing; other ways to have it: {}", names.join("; "))
+}
+
+/// The machine's apt, and the right to use it.
+#[derive(Debug)]
+struct Apt {
+    sudo: bool,
+    verbose: bool,
+}
+
+impl Apt {
+    fn new(machine: &Machine) -> Option<Self> {
+        machine.program("apt-get")?;
+        let root = nix::unistd::geteuid().is_root();
+        let sudo = || Some(machine.ask(&machine.program("sudo")?, &["-n", "true"]).is_some());
+        (root || sudo().unwrap_or(false)).then_some(Self { sudo: !root, verbose: machine.verbose })
+    }
+
+    fn command(&self) -> Command {
+        let options = ["-o", "DPkg::Lock::Timeout=300", "-o", "APT::Status-Fd=1", "-o", "Dpkg::Use-Pty=0"];
+        let mut command = Command::new(if self.sudo { "sudo" } else { "env" });
+        if self.sudo {
+            command.args(["-n", "env"]);
+        }
+        command.args(["DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "--yes"]).args(options);
+        command
+    }
+
+    fn install(&self, lines: &[&Line]) -> Result<()> {
+        let mut chosen = self.choose(lines);
+        if chosen.is_err() {
+            let progress = Progress::spinner("read the package index");
+            process::stream(self.command().arg("update"), self.verbose, |_| Ok(())).context(Failure::Environment)?;
+            drop(progress);
+            chosen = self.choose(lines);
+        }
+        let mut packages = BTreeSet::new();
+        for (line, choice) in lines.iter().zip(chosen?) {
+            progress::say(&format!("installing {}: {}", choice.join(" "), line.purpose));
+            packages.extend(choice);
+        }
+        let progress = Progress::steps("install packages", 100);
+        let mut command = self.command();
+        command.args(["install", "--no-install-recommends"]).args(&packages);
+        // dpkg, once it has begun, must not be cut off: Ctrl-C takes effect when it is done.
+        process::stream_unbroken(&mut command, self.verbose, |line| {
+            if let Some(percent) = percent(line) {
+                progress.set(percent);
+            }
+            Ok(())
+        })
+        .context(Failure::Environment)?;
+        progress.done(&format!("{} installed", packages.len()));
+        crate::interrupt::check()
+    }
+
+    /// The first choice of each line that the archive has.
+    fn choose(&self, lines: &[&Line]) -> Result<Vec<Vec<String>>> {
+        lines
+            .iter()
+            .map(|line| {
+                line.choices.iter().find(|choice| choice.iter().all(|package| self.has(package))).cloned().ok_or_else(
+                    || {
+                        let choices: Vec<String> = line.choices.iter().map(|choice| choice.join(" ")).collect();
+                        anyhow!("the archive of this machine has no {}", choices.join(", nor "))
+                            .context(Failure::Environment)
+                    },
+                )
+            })
+            .collect()
+    }
+
+    fn has(&self, package: &str) -> bool {
+        let mut command = Command::new("apt-cache");
+        command.args(["--no-all-versions", "show", package]).env("LC_ALL", "C");
+        process::read(&mut command, self.verbose).is_ok_and(|shown| !shown.is_empty())
+    }
+}
+
+/// How far apt is, in a line of its status: downloads are the first half, `dpkg` is the second.
+fn percent(line: &str) -> Option<u64> {
+    let (kind, rest) = line.split_once(':')?;
+    let percent: u64 = rest.split(':').nth(1)?.split('.').next()?.parse().ok()?;
+    match kind {
+        "dlstatus" => Some(percent / 2),
+        "pmstatus" => Some(50 + percent / 2),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn downloads_and_unpacking_make_one_bar() {
+        assert_eq!(percent("dlstatus:4:50.0000:Retrieving file 4 of 9"), Some(25));
+        assert_eq!(percent("pmstatus:make:40.5:Unpacking make (amd64)"), Some(70));
+        assert_eq!(percent("Get:1 http://mirror make"), None);
+    }
+
+    #[test]
+    fn every_need_has_a_line_in_the_lists() {
+        let lines = packages::read(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..")).unwrap();
+        for need in needs::all(Minimum::default()) {
+            if let Some(package) = need.package() {
+                assert!(Line::find(&lines, package).is_some(), "no list has {package}, for {}", need.name);
+            }
+        }
+    }
+}

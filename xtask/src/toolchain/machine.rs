@@ -1,0 +1,61 @@
+//! The machine tools are looked for on.
+
+use std::{
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::version::Version;
+use crate::process;
+
+/// Where to look for tools. A test has one of its own, with tools that are scripts.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// The folders of `PATH`, in order.
+    pub path: Vec<PathBuf>,
+    /// The top of the file system: `/`.
+    pub root: PathBuf,
+    /// Show the commands that are run.
+    pub verbose: bool,
+}
+
+impl Machine {
+    /// This machine, as the environment describes it.
+    pub fn this(verbose: bool) -> Self {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let mut path: Vec<PathBuf> = std::env::split_paths(&path).collect();
+        // An ordinary user's PATH may lack the folders of administration, and cargo's proxies hide
+        // what is installed beside them.
+        path.extend(["/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"].map(PathBuf::from));
+        Self { path, root: PathBuf::from("/"), verbose }
+    }
+
+    /// The program `name`, if there is one.
+    pub fn program(&self, name: &str) -> Option<PathBuf> {
+        self.programs(name).next()
+    }
+
+    /// Every program `name` in `PATH`, in order.
+    pub fn programs<'a>(&'a self, name: &'a str) -> impl Iterator<Item = PathBuf> + 'a {
+        self.path
+            .iter()
+            .map(move |folder| folder.join(name))
+            .filter(|path| path.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0))
+    }
+
+    /// What `program` prints first when run with `args`; nothing if it fails.
+    pub fn ask(&self, program: &Path, args: &[&str]) -> Option<String> {
+        process::read(Command::new(program).args(args).env("LC_ALL", "C"), self.verbose).ok()
+    }
+
+    /// The version `program` gives.
+    pub fn version(&self, program: &Path) -> Option<Version> {
+        Version::in_text(&self.ask(program, &["--version"])?)
+    }
+
+    /// The absolute path `path` below this machine's root.
+    pub fn at(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.root.join(path.as_ref().strip_prefix("/").unwrap_or(path.as_ref()))
+    }
+}
