@@ -1,19 +1,34 @@
-//! The loopfs test suite.
+//! The loopfs test suite: its cases, and the guest half of the harness that runs them.
 
 pub mod backing;
 pub mod block;
 pub mod case;
 pub mod cases;
+pub mod channel;
+pub mod exec;
 pub mod expect;
 pub mod fs_context;
 pub mod fsnotify;
+pub mod init;
 pub mod instance;
+pub mod isolate;
+pub mod kmemleak;
+pub mod kmsg;
+pub mod ktap;
+pub mod leaks;
 pub mod limit;
+pub mod listing;
 pub mod loop_control;
 pub mod loop_device;
 pub mod mount_info;
+pub mod network;
+pub mod on_machine;
+pub mod port;
 pub mod privilege;
+pub mod probe;
 pub mod process;
+pub mod runner;
+pub mod stacks;
 pub mod tenant;
 pub mod uapi;
 pub mod uevent;

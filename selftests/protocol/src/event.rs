@@ -25,6 +25,11 @@ pub enum Event {
         /// Its duration.
         ms: u64,
     },
+    /// Why the case on the next result line failed.
+    Failed {
+        /// Its error or panic message.
+        message: String,
+    },
     /// The case on the next result line went on past its deadline, in milliseconds.
     Overdue {
         /// The deadline.

@@ -1,0 +1,80 @@
+//! Whether this kernel and this machine have what a case needs.
+
+use std::{fs, path::Path};
+
+use crate::case::{Case, Need};
+
+/// The first need of `case` that is not met here.
+pub fn first_missing(case: &Case) -> Option<Need> {
+    case.needs.iter().copied().find(|need| !is_met(*need))
+}
+
+/// What to say about a need that is not met.
+pub fn describe(need: Need) -> String {
+    let symbols: Vec<String> = need.kconfig().iter().map(|symbol| format!("CONFIG_{symbol}")).collect();
+    let what = match need {
+        Need::Loopfs => "the file system type `loop`",
+        Need::Loop => "the loop driver",
+        Need::Ext4 => "ext4",
+        Need::Fuse => "FUSE",
+        Need::Overlayfs => "overlayfs",
+        Need::Memcg => "the memory controller of cgroup v2",
+        Need::Fsnotify => "inotify and fanotify",
+        Need::Uevent => "network namespaces",
+        Need::Swap => "swap",
+        Need::Smp => "a second CPU",
+        Need::FaultInjection => "fault injection for slab and page allocations",
+        Need::Ikconfig => "/proc/config.gz",
+        Need::Kmemleak => "kmemleak",
+    };
+    format!("no {what} here ({})", symbols.join(", "))
+}
+
+fn is_met(need: Need) -> bool {
+    let exists = |path: &str| Path::new(path).exists();
+    match need {
+        Need::Loopfs => has_filesystem("loop"),
+        Need::Loop => exists("/dev/loop-control"),
+        Need::Ext4 => has_filesystem("ext4"),
+        Need::Fuse => has_filesystem("fuse") && exists("/dev/fuse"),
+        Need::Overlayfs => has_filesystem("overlay"),
+        Need::Memcg => {
+            let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+            controllers.split_ascii_whitespace().any(|name| name == "memory")
+        }
+        Need::Fsnotify => exists("/proc/sys/fs/inotify") && exists("/proc/sys/fs/fanotify"),
+        Need::Uevent => exists("/proc/self/ns/net"),
+        Need::Swap => exists("/proc/swaps"),
+        Need::Smp => nix::unistd::sysconf(nix::unistd::SysconfVar::_NPROCESSORS_ONLN).ok().flatten() > Some(1),
+        Need::FaultInjection => exists("/sys/kernel/debug/failslab") && exists("/sys/kernel/debug/fail_page_alloc"),
+        Need::Ikconfig => exists("/proc/config.gz"),
+        Need::Kmemleak => exists("/sys/kernel/debug/kmemleak"),
+    }
+}
+
+fn has_filesystem(name: &str) -> bool {
+    names_filesystem(&fs::read_to_string("/proc/filesystems").unwrap_or_default(), name)
+}
+
+fn names_filesystem(filesystems: &str, name: &str) -> bool {
+    filesystems.lines().any(|line| line.split('\t').nth(1) == Some(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_is_found_by_its_whole_name() {
+        let filesystems = "nodev\tsysfs\nnodev\tloop\n\text4\n";
+        assert!(names_filesystem(filesystems, "loop"));
+        assert!(names_filesystem(filesystems, "ext4"));
+        assert!(!names_filesystem(filesystems, "ext"));
+        assert!(!names_filesystem("nodev\tloopback\n", "loop"));
+    }
+
+    #[test]
+    fn a_missing_need_names_the_symbols_to_turn_on() {
+        assert_eq!(describe(Need::Ext4), "no ext4 here (CONFIG_EXT4_FS)");
+    }
+}
