@@ -7,7 +7,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
-use loopfs_selftests::{cases, channel::Channel, init, isolate, listing, on_machine};
+use loopfs_selftests::{
+    cases,
+    harness::{channel::Channel, init, isolate, listing, on_machine},
+};
 
 /// The loopfs test suite.
 #[derive(Parser)]

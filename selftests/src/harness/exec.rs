@@ -25,7 +25,7 @@ use nix::{
     unistd::setsid,
 };
 
-use crate::port;
+use super::port;
 
 /// How long, in milliseconds, what a program's children still print after its own end is waited for.
 const LAST_WORDS: u8 = 100;

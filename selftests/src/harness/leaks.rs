@@ -2,14 +2,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
-    io,
-    os::fd::AsRawFd as _,
+    fs,
     path::Path,
     time::{Duration, Instant},
 };
 
+use anyhow::{Context as _, Result};
 use nix::mount::{MntFlags, umount2};
+
+use crate::{loop_control::LoopControl, loop_device::LoopDevice};
 
 /// How long the kernel may take to let go of what a case held.
 const SETTLE: Duration = Duration::from_secs(3);
@@ -153,25 +154,12 @@ fn shmem_kb(meminfo: &str) -> u64 {
     value.and_then(|v| v.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or(0)
 }
 
-mod ioctl {
-    pub(super) const LOOP_CLR_FD: u16 = 0x4C01;
-    pub(super) const LOOP_CTL_REMOVE: u16 = 0x4C81;
-    nix::ioctl_none_bad!(clear, LOOP_CLR_FD);
-    nix::ioctl_write_int_bad!(remove, LOOP_CTL_REMOVE);
-}
-
 /// Removes a host loop device; a private one has no node out here and stays.
-fn remove_loop(name: &str) -> io::Result<()> {
-    let device = File::open(Path::new("/dev").join(name))?;
-    // SAFETY: LOOP_CLR_FD takes no argument, and the descriptor is open.
-    let cleared = unsafe { ioctl::clear(device.as_raw_fd()) };
-    drop(device);
-    cleared?;
-    let number: i32 = name["loop".len()..].parse().map_err(io::Error::other)?;
-    let control = File::open("/dev/loop-control")?;
-    // SAFETY: LOOP_CTL_REMOVE takes the number by value, and the descriptor is open.
-    unsafe { ioctl::remove(control.as_raw_fd(), number) }?;
-    Ok(())
+fn remove_loop(name: &str) -> Result<()> {
+    let number = name.strip_prefix("loop").and_then(|digits| digits.parse().ok()).context("no loop device")?;
+    // Unbound already, as most are, it cannot be cleared; removing it tells whether all is well.
+    let _ = LoopDevice::open(&Path::new("/dev").join(name)).map(|device| device.clear());
+    Ok(LoopControl::host()?.remove(number)?)
 }
 
 #[cfg(test)]

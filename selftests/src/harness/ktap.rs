@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use loopfs_protocol::Event;
 
-use crate::channel::Verdict;
+use super::channel::Verdict;
 
 /// A stream of results.
 #[derive(Debug)]

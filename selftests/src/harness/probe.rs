@@ -1,8 +1,16 @@
 //! Whether this kernel and this machine have what a case needs.
 
-use std::{fs, path::Path};
+use std::{
+    fs::{self, File},
+    path::Path,
+};
 
-use crate::case::{Case, Need};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+
+use crate::{
+    case::{Case, Need},
+    loop_control::LoopControl,
+};
 
 /// The first need of `case` that is not met here.
 pub fn first_missing(case: &Case) -> Option<Need> {
@@ -15,6 +23,7 @@ pub fn describe(need: Need) -> String {
     let what = match need {
         Need::Loopfs => "the file system type `loop`",
         Need::Loop => "the loop driver",
+        Need::LegacyAutoload => "device made by opening its node",
         Need::Ext4 => "ext4",
         Need::Fuse => "FUSE",
         Need::Overlayfs => "overlayfs",
@@ -35,6 +44,7 @@ fn is_met(need: Need) -> bool {
     match need {
         Need::Loopfs => has_filesystem("loop"),
         Need::Loop => exists("/dev/loop-control"),
+        Need::LegacyAutoload => opening_a_node_makes_its_device(),
         Need::Ext4 => has_filesystem("ext4"),
         Need::Fuse => has_filesystem("fuse") && exists("/dev/fuse"),
         Need::Overlayfs => has_filesystem("overlay"),
@@ -50,6 +60,20 @@ fn is_met(need: Need) -> bool {
         Need::Ikconfig => exists("/proc/config.gz"),
         Need::Kmemleak => exists("/sys/kernel/debug/kmemleak"),
     }
+}
+
+/// Tries it with the highest number there is, and removes what came of it.
+fn opening_a_node_makes_its_device() -> bool {
+    let node = Path::new("/dev/loopfs-probe");
+    let number = (1 << 20) - 1;
+    let made =
+        mknod(node, SFlag::S_IFBLK, Mode::S_IRUSR, makedev(7, u64::from(number))).is_ok() && File::open(node).is_ok();
+    if made {
+        // It shows among the leaks of the case otherwise, so nothing needs to be said here.
+        let _ = LoopControl::host().map(|control| control.remove(number));
+    }
+    let _ = fs::remove_file(node);
+    made
 }
 
 fn has_filesystem(name: &str) -> bool {

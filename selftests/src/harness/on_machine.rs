@@ -6,12 +6,10 @@ use libtest_mimic::{Arguments, Completion, Conclusion, Failed, Trial};
 use loopfs_protocol::trial_id;
 use nix::unistd::geteuid;
 
+use super::{channel::Verdict, leaks::Footprint, probe, runner};
 use crate::{
     case::{Case, Who},
     cases,
-    channel::Verdict,
-    leaks::Footprint,
-    probe, runner,
 };
 
 /// The deadline of a case of patience 1.

@@ -21,14 +21,10 @@ use nix::{
     unistd::sync,
 };
 
+use super::{channel::Verdict, exec, kmemleak, kmsg, ktap::Ktap, leaks::Footprint, network, port, probe, runner};
 use crate::{
     case::{Case, Who},
     cases,
-    channel::Verdict,
-    exec, kmemleak, kmsg,
-    ktap::Ktap,
-    leaks::Footprint,
-    network, port, probe, runner,
 };
 
 /// What is mounted before anything else: type, place, options, and whether it must work.

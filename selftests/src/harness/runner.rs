@@ -23,12 +23,12 @@ use nix::{
     unistd::{Pid, setsid},
 };
 
-use crate::{
-    case::{Case, Who},
+use super::{
     channel::{Channel, Message, Verdict},
     isolate::write_id_maps,
     stacks,
 };
+use crate::case::{Case, Who};
 
 /// How long the processes of a killed case may take to go away before they count as stuck.
 const GRACE: Duration = Duration::from_secs(10);

@@ -27,10 +27,8 @@ use nix::{
     unistd::{ForkResult, Gid, Pid, Uid, fork, setgroups, setresgid, setresuid},
 };
 
-use crate::{
-    case::{Case, Context, Skip, Who},
-    channel::{Channel, Message, Verdict},
-};
+use super::channel::{Channel, Message, Verdict};
+use crate::case::{Case, Context, Skip, Who};
 
 /// Where the case's own tmpfs is.
 const DIR: &str = "/tmp";
