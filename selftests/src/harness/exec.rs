@@ -32,7 +32,7 @@ const LAST_WORDS: u8 = 100;
 
 /// What runs.
 #[derive(Debug)]
-pub struct Program {
+pub(super) struct Program {
     /// The program and its arguments.
     pub argv: Vec<String>,
     /// `NAME=VALUE` settings on top of our own environment.
@@ -48,7 +48,7 @@ mod ioctl {
 
 /// A program under way.
 #[derive(Debug)]
-pub struct Running {
+pub(super) struct Running {
     child: Child,
     terminal: Option<OwnedFd>,
     input: JoinHandle<()>,
@@ -62,7 +62,7 @@ impl Program {
     /// # Errors
     ///
     /// When it cannot be started. The inner error is the one of `execve`.
-    pub fn start(&self) -> Result<io::Result<Running>> {
+    pub(super) fn start(&self) -> Result<io::Result<Running>> {
         let (program, arguments) = self.argv.split_first().context("there is no program to run")?;
         let mut command = Command::new(program);
         command.args(arguments);
@@ -119,7 +119,7 @@ impl Program {
 
 impl Running {
     /// Tells the program's terminal its new size.
-    pub fn resize(&self, window: Window) {
+    pub(super) fn resize(&self, window: Window) {
         if let Some(terminal) = &self.terminal {
             // SAFETY: The descriptor is open and the pointer is to a live `Winsize`.
             let _ = unsafe { ioctl::set_window(terminal.as_raw_fd(), &winsize(window)) };
@@ -131,7 +131,7 @@ impl Running {
     /// # Errors
     ///
     /// When the kernel does not know the process.
-    pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+    pub(super) fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
         self.child.try_wait()
     }
 
@@ -140,7 +140,7 @@ impl Running {
     /// # Errors
     ///
     /// When the host does not take the output.
-    pub fn finish(self, status: ExitStatus) -> Result<Event> {
+    pub(super) fn finish(self, status: ExitStatus) -> Result<Event> {
         self.ended.store(true, Ordering::SeqCst);
         drop(self.terminal);
         let mut counts = [0, 0];

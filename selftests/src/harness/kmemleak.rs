@@ -13,7 +13,7 @@ const MIN_AGE: Duration = Duration::from_millis(5500);
 /// # Errors
 ///
 /// When kmemleak is not in this kernel or has switched itself off, for one after an error of its own.
-pub fn scan() -> io::Result<String> {
+pub(super) fn scan() -> io::Result<String> {
     fs::write(FILE, "scan")?;
     thread::sleep(MIN_AGE);
     fs::write(FILE, "scan")?;

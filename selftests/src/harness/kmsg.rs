@@ -10,7 +10,7 @@ const NOTICE: &str = "<5>";
 /// # Errors
 ///
 /// When `/dev/kmsg` cannot be written.
-pub fn write(text: &str) -> std::io::Result<()> {
+pub(super) fn write(text: &str) -> std::io::Result<()> {
     let mut log = OpenOptions::new().write(true).open("/dev/kmsg")?;
     // The kernel takes one message a write.
     text.lines().try_for_each(|line| log.write_all(format!("{NOTICE}{line}\n").as_bytes()))

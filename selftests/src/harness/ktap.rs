@@ -8,14 +8,14 @@ use super::channel::Verdict;
 
 /// A stream of results.
 #[derive(Debug)]
-pub struct Ktap<W> {
+pub(super) struct Ktap<W> {
     to: W,
     number: usize,
 }
 
 impl<W: Write> Ktap<W> {
     /// A stream that writes to `to`.
-    pub fn new(to: W) -> Self {
+    pub(super) fn new(to: W) -> Self {
         Self { to, number: 0 }
     }
 
@@ -24,7 +24,7 @@ impl<W: Write> Ktap<W> {
     /// # Errors
     ///
     /// When the reader is gone.
-    pub fn plan(&mut self, count: usize) -> io::Result<()> {
+    pub(super) fn plan(&mut self, count: usize) -> io::Result<()> {
         self.number = 0;
         self.emit(&format!("KTAP version 1\n1..{count}\n"))
     }
@@ -34,7 +34,7 @@ impl<W: Write> Ktap<W> {
     /// # Errors
     ///
     /// When the reader is gone.
-    pub fn diagnostic(&mut self, text: &str) -> io::Result<()> {
+    pub(super) fn diagnostic(&mut self, text: &str) -> io::Result<()> {
         let lines: String = text.lines().map(|line| format!("# {line}\n")).collect();
         self.emit(&lines)
     }
@@ -44,7 +44,7 @@ impl<W: Write> Ktap<W> {
     /// # Errors
     ///
     /// When the reader is gone.
-    pub fn result(&mut self, name: &str, verdict: &Verdict) -> io::Result<()> {
+    pub(super) fn result(&mut self, name: &str, verdict: &Verdict) -> io::Result<()> {
         self.number += 1;
         let number = self.number;
         match verdict {
@@ -65,7 +65,7 @@ impl<W: Write> Ktap<W> {
     /// # Errors
     ///
     /// When the reader is gone.
-    pub fn emit(&mut self, text: &str) -> io::Result<()> {
+    pub(super) fn emit(&mut self, text: &str) -> io::Result<()> {
         // One write: the host must not see half a line if this process dies in between.
         self.to.write_all(text.as_bytes())?;
         self.to.flush()

@@ -24,7 +24,7 @@ const TAINTS: [(u32, &str); 3] =
 
 /// What exists outside of the namespaces of any case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Footprint {
+pub(super) struct Footprint {
     mounts: BTreeSet<String>,
     /// Loop devices and, for those that are bound, their backing file.
     loops: BTreeMap<String, String>,
@@ -37,7 +37,7 @@ pub struct Footprint {
 
 impl Footprint {
     /// What exists now. What this kernel does not have counts as empty.
-    pub fn take() -> Self {
+    pub(super) fn take() -> Self {
         let lines = |path: &str| -> BTreeSet<String> {
             fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
         };
@@ -58,7 +58,7 @@ impl Footprint {
     }
 
     /// One line for each thing `after` has that this footprint has not, or that differs.
-    pub fn leaks(&self, after: &Self) -> Vec<String> {
+    pub(super) fn leaks(&self, after: &Self) -> Vec<String> {
         let mut leaks = Vec::new();
         leaks.extend(after.mounts.difference(&self.mounts).map(|m| format!("left a mount: {m}")));
         for (name, backing) in &after.loops {
@@ -90,7 +90,7 @@ impl Footprint {
     }
 
     /// Compares with what exists now, for as long as the kernel may take to let go.
-    pub fn settle(&self) -> Vec<String> {
+    pub(super) fn settle(&self) -> Vec<String> {
         let start = Instant::now();
         loop {
             let leaks = self.leaks(&Self::take());
@@ -103,7 +103,7 @@ impl Footprint {
 
     /// Undoes what can be undone, so that one case's leak is not the next one's trouble, and
     /// returns what there is then.
-    pub fn restore(&self) -> Self {
+    pub(super) fn restore(&self) -> Self {
         let now = Self::take();
         for mount in now.mounts.difference(&self.mounts) {
             if let Some(point) = mount.split(' ').nth(4) {

@@ -17,7 +17,7 @@ mod ioctl {
 /// # Errors
 ///
 /// When the interface is there and cannot be brought up.
-pub fn bring_loopback_up() -> io::Result<()> {
+pub(super) fn bring_loopback_up() -> io::Result<()> {
     let socket = match socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None) {
         Err(Errno::EAFNOSUPPORT | Errno::ENOSYS) => return Ok(()),
         other => other?,

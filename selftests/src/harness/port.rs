@@ -12,7 +12,7 @@ use std::{
 /// # Errors
 ///
 /// `NotFound` when this machine has no such port, and whatever opening its device says.
-pub fn open(name: &str) -> io::Result<File> {
+pub(super) fn open(name: &str) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).open(device(name)?)
 }
 
@@ -32,7 +32,7 @@ fn device(name: &str) -> io::Result<PathBuf> {
 ///
 /// Such a port reads as ended; it is not, while the machine runs.
 #[derive(Debug)]
-pub struct Patient(pub File);
+pub(super) struct Patient(pub File);
 
 impl Read for Patient {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

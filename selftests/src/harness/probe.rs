@@ -13,12 +13,12 @@ use crate::{
 };
 
 /// The first need of `case` that is not met here.
-pub fn first_missing(case: &Case) -> Option<Need> {
+pub(super) fn first_missing(case: &Case) -> Option<Need> {
     case.needs.iter().copied().find(|need| !is_met(*need))
 }
 
 /// What to say about a need that is not met.
-pub fn describe(need: Need) -> String {
+pub(super) fn describe(need: Need) -> String {
     let symbols: Vec<String> = need.kconfig().iter().map(|symbol| format!("CONFIG_{symbol}")).collect();
     let what = match need {
         Need::Loopfs => "the file system type `loop`",

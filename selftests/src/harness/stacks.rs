@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs};
 
 /// One paragraph for each descendant of process `ancestor`: its name, state, and, where this
 /// machine lets us read it, its kernel stack.
-pub fn of_descendants(ancestor: u32) -> String {
+pub(super) fn of_descendants(ancestor: u32) -> String {
     let parents = parents();
     let descends = |mut pid: u32| {
         // A process may change its parent while we look, so the walk is bounded.
