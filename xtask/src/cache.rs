@@ -96,6 +96,18 @@ fn remove(path: &Path) -> Result<()> {
     }
 }
 
+/// Removes the finished entry `path`, in one step for whoever looks at it.
+///
+/// # Errors
+///
+/// When it cannot be renamed or removed.
+pub fn discard(path: &Path) -> Result<()> {
+    let going = path.with_extension("going");
+    remove(&going)?;
+    fs::rename(path, &going).with_context(|| format!("cannot rename {}", path.display()))?;
+    remove(&going)
+}
+
 /// Adds what to do to an error whose cause is a full disk, whether met by us or by a command.
 pub fn explain_full_disk(error: anyhow::Error, folder: &Path) -> anyhow::Error {
     let full = error.chain().any(|cause| {
@@ -106,10 +118,12 @@ pub fn explain_full_disk(error: anyhow::Error, folder: &Path) -> anyhow::Error {
     if !full {
         return error;
     }
-    error.context(format!(
-        "the disk that holds {} is full: free some space there, or set LOOPFS_CACHE to a folder on another disk",
-        folder.display()
-    ))
+    error
+        .context(format!(
+            "the disk that holds {} is full: free some space there, or set LOOPFS_CACHE to a folder on another disk",
+            folder.display()
+        ))
+        .context(Failure::Environment)
 }
 
 /// An exclusive lock on a file, which the kernel releases when this process ends in whatever way.
@@ -299,8 +313,9 @@ mod tests {
         let io = anyhow::Error::new(io::Error::from(io::ErrorKind::StorageFull)).context("cannot write a");
         let command = anyhow!("`git fast-import` failed:\nfatal: write error: No space left on device");
         for error in [io, command] {
-            let text = explain_full_disk(error, Path::new("/c")).to_string();
-            assert!(text.starts_with("the disk that holds /c is full"), "{text}");
+            let error = explain_full_disk(error, Path::new("/c"));
+            assert_eq!(Failure::of(&error), Failure::Environment);
+            assert!(format!("{error:#}").contains("the disk that holds /c is full: free some space"), "{error:#}");
         }
         assert_eq!(explain_full_disk(anyhow!("other"), Path::new("/c")).to_string(), "other");
     }

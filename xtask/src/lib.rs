@@ -4,6 +4,8 @@ pub mod cache;
 pub mod ctx;
 pub mod error;
 pub mod interrupt;
+pub mod kconfig;
+pub mod kernel;
 pub mod ktap;
 pub mod process;
 pub mod progress;

@@ -26,6 +26,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Build(task::build::Build),
     Doctor(task::doctor::Doctor),
     Series(task::series::Series),
     Tree(task::tree::Tree),
@@ -35,6 +36,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     interrupt::install()?;
     let ctx = Ctx::new(cli.verbose, cli.no_install)?;
     match cli.command {
+        Command::Build(task) => task.run(&ctx),
         Command::Doctor(task) => task.run(&ctx),
         Command::Series(task) => task.run(&ctx),
         Command::Tree(task) => task.run(&ctx),

@@ -1,0 +1,195 @@
+//! From a source tree and a configuration to a `vmlinux`.
+//!
+//! Finished kernels are kept by what decides them: source, configuration and toolchain. With none of
+//! these changed, no make is started. Otherwise make runs in a folder that is kept for the tree and
+//! the flavour, so that it compiles what changed and no more.
+
+mod make;
+mod output;
+pub mod patched;
+mod steps;
+mod store;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, anyhow};
+
+use crate::{
+    cache::{self, Key, Lock},
+    ctx::Ctx,
+    error::Failure,
+    interrupt,
+    kconfig::{Flavour, Wanted},
+    progress::{Progress, say},
+    toolchain::Toolchain,
+};
+use make::Make;
+use output::Output;
+use steps::Steps;
+
+/// What to build.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// Which flavour: it names the build folder.
+    pub flavour: Flavour,
+    /// The kernel's source. Nothing is written there.
+    pub tree: &'a Path,
+    /// What identifies the content of `tree`: equal keys are equal sources.
+    pub tree_key: &'a str,
+    /// The configuration.
+    pub wanted: &'a Wanted,
+}
+
+/// A finished kernel, in the cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Built {
+    /// The kernel as ELF, which QEMU boots.
+    pub vmlinux: PathBuf,
+    /// The final configuration.
+    pub config: PathBuf,
+    /// Addresses and names.
+    pub system_map: PathBuf,
+    /// What decides the kernel: source, configuration and toolchain.
+    pub key: String,
+}
+
+impl Built {
+    fn at(entry: &Path, key: &str) -> Self {
+        Self {
+            vmlinux: entry.join("vmlinux"),
+            config: entry.join("config"),
+            system_map: entry.join("System.map"),
+            key: key.to_owned(),
+        }
+    }
+}
+
+/// Builds the kernel that `request` describes, or finds it built.
+///
+/// # Errors
+///
+/// [`Failure::KernelBuild`] with the compiler's errors and the name of the log, or with the symbols
+/// that the configuration lost; [`Failure::Environment`] when the cache cannot be used.
+pub fn build(ctx: &Ctx, toolchain: &Toolchain, request: &Request<'_>) -> Result<Built> {
+    cache::check_path(ctx.cache())?;
+    cache::check_path(request.tree)?;
+    let key =
+        Key::default().with("kernel 1").with(request.tree_key).with(request.wanted.text()).with(toolchain.key()).name();
+    let store = store::Store::of(ctx, request.flavour);
+    if let Some(entry) = store.find(&key) {
+        return Ok(Built::at(&entry, &key));
+    }
+
+    let folder = Folder::open(ctx, toolchain, request)?;
+    // Another run may have built it while we waited for the folder.
+    if let Some(entry) = store.find(&key) {
+        return Ok(Built::at(&entry, &key));
+    }
+    let built = folder.build(ctx, toolchain, request).and_then(|()| store.publish(&key, &folder.path));
+    match built {
+        Ok(entry) => Ok(Built::at(&entry, &key)),
+        Err(error) => Err(cache::explain_full_disk(error, ctx.cache())),
+    }
+}
+
+/// The folder make builds in, ours alone while this lives.
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+    log: PathBuf,
+    steps: Steps,
+    _lock: Lock,
+}
+
+impl Folder {
+    fn open(ctx: &Ctx, toolchain: &Toolchain, request: &Request<'_>) -> Result<Self> {
+        let parent = ctx.cache().join("build");
+        let tree = Key::default().with(request.tree.as_os_str().as_encoded_bytes()).name();
+        let name = format!("{}-{}", request.flavour, &tree[..8]);
+        let path = parent.join(&name);
+        fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        let lock = Lock::acquire(&parent.join(format!("{name}.lock")), &format!("the {} kernel", request.flavour))?;
+
+        // Objects of another toolchain are no start: make would notice some of it, not all.
+        let stamp = parent.join(format!("{name}.toolchain"));
+        let key = toolchain.key();
+        if fs::read_to_string(&stamp).ok().as_ref() != Some(&key) {
+            fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+            fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
+            fs::write(&stamp, key).with_context(|| format!("cannot write {}", stamp.display()))?;
+        }
+        let steps = Steps::of(ctx.root(), &parent, request.flavour);
+        Ok(Self { path, log: parent.join(format!("{name}.log")), steps, _lock: lock })
+    }
+
+    fn build(&self, ctx: &Ctx, toolchain: &Toolchain, request: &Request<'_>) -> Result<()> {
+        let make = Make::new(toolchain, request.tree, &self.path, ctx.verbose);
+        self.configure(&make, request).context(Failure::KernelBuild)?;
+        self.compile(ctx, &make, request)
+    }
+
+    fn configure(&self, make: &Make<'_>, request: &Request<'_>) -> Result<()> {
+        let answer = self.path.join(".answer");
+        fs::write(&answer, request.wanted.answer(request.tree)?)
+            .with_context(|| format!("cannot write {}", answer.display()))?;
+        let mut output = Output::create(&self.log)?;
+        make.configure(&answer, |line| output.take(line)).map_err(|error| self.explain(error, &output))?;
+
+        let config = self.path.join(".config");
+        let config = fs::read_to_string(&config).with_context(|| format!("cannot read {}", config.display()))?;
+        request.wanted.verify(&config, request.tree).map_err(|error| {
+            if config.lines().any(|line| line == "CONFIG_RUST=y") {
+                return error;
+            }
+            // Kconfig says only that Rust is not available; this says why.
+            match make.rust_available() {
+                Ok(()) => error,
+                Err(why) => error.context(format!("this toolchain cannot build the kernel's Rust: {why:#}")),
+            }
+        })
+    }
+
+    fn compile(&self, ctx: &Ctx, make: &Make<'_>, request: &Request<'_>) -> Result<()> {
+        let title = format!("build the {} kernel", request.flavour);
+        // A folder that holds a vmlinux needs an unknown part of the steps; another one all that it lacks.
+        let complete = self.path.join("vmlinux").exists();
+        let progress = if complete {
+            Progress::spinner(title)
+        } else {
+            let progress = Progress::steps(title, self.steps.total);
+            progress.set(steps::done(&self.path)?);
+            progress
+        };
+        let mut output = Output::append(&self.log)?;
+        let mut taken = 0;
+        make.vmlinux(|line| {
+            if let Some(file) = output::step(line) {
+                progress.detail(file);
+                progress.add(1);
+                taken += 1;
+            }
+            output.take(line)
+        })
+        .map_err(|error| if interrupt::requested() { error } else { self.explain(error, &output) })
+        .context(Failure::KernelBuild)?;
+        if !complete {
+            self.steps.record(steps::done(&self.path)?)?;
+        }
+        progress.done(&format!("{taken} steps"));
+        if ctx.verbose {
+            say(&format!("the log of the build is {}", self.log.display()));
+        }
+        Ok(())
+    }
+
+    /// The errors in place of the end of the output, which is mostly make's way back up.
+    fn explain(&self, error: anyhow::Error, output: &Output) -> anyhow::Error {
+        match output.errors() {
+            Some(errors) => anyhow!("{errors}\nThe whole log is {}", self.log.display()),
+            None => error.context(format!("the whole log is {}", self.log.display())),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The kernel this repository is about: the base with the series, configured for the suite.
+
+use std::path::Path;
+
+use anyhow::Result;
+use loopfs_protocol::CaseInfo;
+
+use super::{Built, Request, build};
+use crate::{
+    cache,
+    ctx::Ctx,
+    kconfig::{Flavour, Wanted},
+    series::tree,
+    source,
+    toolchain::{Toolchain, install, needs::Purpose, version::Minimum},
+};
+
+/// The symbol of the series.
+const LOOPFS: &str = "BLK_DEV_LOOPFS";
+
+/// Which kernel with the series.
+#[derive(Clone, Copy, Debug)]
+pub struct Order<'a> {
+    /// Which flavour.
+    pub flavour: Flavour,
+    /// A source the person has, in place of a download.
+    pub from: Option<&'a Path>,
+    /// Whether the option for loopfs is on.
+    pub loopfs: bool,
+    /// The cases it is to run: they decide symbols.
+    pub cases: &'a [CaseInfo],
+}
+
+/// Gets the source, applies the series, finds or installs the tools and builds the kernel; each step
+/// only as far as the cache does not have it.
+///
+/// # Errors
+///
+/// What the steps fail with: see [`source::base`], [`tree::prepare_tree`], [`Toolchain::ensure`] and [`build`].
+pub fn build_patched(ctx: &Ctx, order: &Order<'_>) -> Result<Built> {
+    // Before anything is downloaded or installed that could not be used.
+    cache::check_path(ctx.cache())?;
+    let wanted = wanted(ctx, order)?;
+    install::ensure(ctx, &[Purpose::Source], Minimum::default())?;
+    let base = source::base(ctx, order.from)?;
+    let tree = tree::prepare_tree(ctx, &base)?;
+    let toolchain = Toolchain::ensure(ctx, Minimum::of_tree(&tree.path, ctx.verbose)?)?;
+    build(
+        ctx,
+        &toolchain,
+        &Request { flavour: order.flavour, tree: &tree.path, tree_key: &tree.content_key, wanted: &wanted },
+    )
+}
+
+/// The symbols of the fragments, and those of the cases.
+fn wanted(ctx: &Ctx, order: &Order<'_>) -> Result<Wanted> {
+    let mut wanted = Wanted::read(ctx.root(), order.flavour)?;
+    for case in order.cases {
+        let debug = if order.flavour == Flavour::Debug { case.kconfig_debug.as_slice() } else { &[] };
+        for symbol in case.kconfig.iter().chain(debug) {
+            wanted.declare(symbol, &case.name);
+        }
+    }
+    if order.loopfs {
+        wanted.declare(LOOPFS, "the series");
+    } else {
+        wanted.set(LOOPFS, "n", "the choice to leave loopfs off");
+    }
+    Ok(wanted)
+}
