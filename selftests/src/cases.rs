@@ -5,13 +5,16 @@
 
 mod control;
 mod host;
+mod limits;
 mod mounting;
+mod rename;
+mod unlink;
 
 use crate::case::Case;
 
 /// All cases, in the order they are listed and run.
 pub fn all() -> Vec<Case> {
-    [mounting::cases(), control::cases(), host::cases()].concat()
+    [mounting::cases(), control::cases(), limits::cases(), unlink::cases(), rename::cases(), host::cases()].concat()
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use nix::{
     sched::{CloneFlags, setns, unshare},
+    sys::prctl,
     sys::socket::{
         AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, recvmsg, sendmsg,
         socketpair,
@@ -94,7 +95,8 @@ impl Tenant {
 
         let parked = process::hold(|| {
             close_inherited()?;
-            unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS).context("cannot make the namespaces")
+            unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS).context("cannot make the namespaces")?;
+            be_visible_to_the_maker()
         })?;
         for map in ["uid_map", "gid_map"] {
             let path = format!("/proc/{}/{map}", parked.pid());
@@ -235,8 +237,14 @@ impl Tenant {
         setresgid(gid, gid, gid).context("cannot become the group of the tenant")?;
         setresuid(uid, uid, uid).context("cannot become the user of the tenant")?;
         ensure!(Uid::effective() == uid, "the tenant has the wrong user");
-        Ok(())
+        be_visible_to_the_maker()
     }
+}
+
+/// Gives the files of `/proc/self` back to the user of this process: a change of credentials has
+/// given them to global root, and who made this process could no longer map its ids.
+fn be_visible_to_the_maker() -> Result<()> {
+    prctl::set_dumpable(true).context("cannot become dumpable")
 }
 
 /// Closes what a parked child inherited but for standard streams and its own pipes, which are the
