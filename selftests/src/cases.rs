@@ -3,18 +3,34 @@
 //! A case names the lines of SPEC.md it covers, and the hazards (`H1`...) of the design that it
 //! would catch; its doc comment quotes the line. The control group has the subject `host`.
 
+mod capability;
 mod control;
 mod host;
 mod limits;
 mod mounting;
+mod orphans;
 mod rename;
+mod shutdown;
 mod unlink;
+mod visibility;
 
 use crate::case::Case;
 
 /// All cases, in the order they are listed and run.
 pub fn all() -> Vec<Case> {
-    [mounting::cases(), control::cases(), limits::cases(), unlink::cases(), rename::cases(), host::cases()].concat()
+    [
+        mounting::cases(),
+        control::cases(),
+        limits::cases(),
+        unlink::cases(),
+        rename::cases(),
+        shutdown::cases(),
+        orphans::cases(),
+        capability::cases(),
+        visibility::cases(),
+        host::cases(),
+    ]
+    .concat()
 }
 
 #[cfg(test)]

@@ -16,13 +16,14 @@ use nix::{
     sys::stat::Mode,
 };
 
-use crate::uapi::{LoopConfig, LoopInfo64};
+use crate::uapi::{LoopConfig, LoopInfo, LoopInfo64};
 
 mod ioctl {
-    use crate::uapi::{LoopConfig, LoopInfo64};
+    use crate::uapi::{LoopConfig, LoopInfo, LoopInfo64};
 
     nix::ioctl_write_int_bad!(set_fd, 0x4c00);
     nix::ioctl_none_bad!(clr_fd, 0x4c01);
+    nix::ioctl_write_ptr_bad!(set_status, 0x4c02, LoopInfo);
     nix::ioctl_write_ptr_bad!(set_status64, 0x4c04, LoopInfo64);
     nix::ioctl_read_bad!(get_status64, 0x4c05, LoopInfo64);
     nix::ioctl_write_int_bad!(change_fd, 0x4c06);
@@ -130,6 +131,16 @@ impl LoopDevice {
         unsafe { ioctl::set_status64(self.file.as_raw_fd(), info) }.map(drop)
     }
 
+    /// `LOOP_SET_STATUS`, the older call, with all fields zero.
+    ///
+    /// # Errors
+    ///
+    /// What the ioctl gives.
+    pub fn set_status_old(&self) -> Result<()> {
+        // SAFETY: The argument is a valid `struct loop_info` that the kernel only reads.
+        unsafe { ioctl::set_status(self.file.as_raw_fd(), &LoopInfo::ZERO) }.map(drop)
+    }
+
     /// `LOOP_SET_CAPACITY`: takes the size of the backing file again.
     ///
     /// # Errors
@@ -213,6 +224,18 @@ impl LoopDevice {
         self.file.sync_all()
     }
 
+    /// The calls that a read-only descriptor is no right to: they ask for CAP_SYS_ADMIN. Each is made
+    /// so that it changes nothing of a device bound without offset, limit and flags.
+    pub fn privileged_calls(&self) -> [(&'static str, Result<()>); 5] {
+        [
+            ("LOOP_SET_STATUS", self.set_status_old()),
+            ("LOOP_SET_STATUS64", self.set_status(&LoopInfo64::ZERO)),
+            ("LOOP_SET_CAPACITY", self.set_capacity()),
+            ("LOOP_SET_DIRECT_IO", self.set_direct_io(false)),
+            ("LOOP_SET_BLOCK_SIZE", self.set_block_size(512)),
+        ]
+    }
+
     /// The number the device says it has.
     ///
     /// # Errors
@@ -241,6 +264,12 @@ impl LoopDevice {
 impl From<OwnedFd> for LoopDevice {
     fn from(fd: OwnedFd) -> Self {
         Self { file: fd.into() }
+    }
+}
+
+impl From<LoopDevice> for OwnedFd {
+    fn from(device: LoopDevice) -> Self {
+        device.file.into()
     }
 }
 

@@ -60,19 +60,53 @@ impl LoopInfo64 {
     };
 }
 
+/// `struct loop_info` of a 64-bit machine, the older form.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "the fields are those of <linux/loop.h>")]
+pub struct LoopInfo {
+    pub lo_number: i32,
+    pub lo_device: u64,
+    pub lo_inode: u64,
+    pub lo_rdevice: u64,
+    pub lo_offset: i32,
+    pub lo_encrypt_type: i32,
+    pub lo_encrypt_key_size: i32,
+    pub lo_flags: i32,
+    pub lo_name: [u8; 64],
+    pub lo_encrypt_key: [u8; 32],
+    pub lo_init: [u64; 2],
+    pub reserved: [u8; 4],
+}
+
+impl LoopInfo {
+    /// All fields zero.
+    pub const ZERO: Self = Self {
+        lo_number: 0,
+        lo_device: 0,
+        lo_inode: 0,
+        lo_rdevice: 0,
+        lo_offset: 0,
+        lo_encrypt_type: 0,
+        lo_encrypt_key_size: 0,
+        lo_flags: 0,
+        lo_name: [0; 64],
+        lo_encrypt_key: [0; 32],
+        lo_init: [0; 2],
+        reserved: [0; 4],
+    };
+}
+
 /// `struct loop_config`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 #[expect(missing_docs, reason = "the fields are those of <linux/loop.h>")]
 pub struct LoopConfig {
-    pub fd: RawFdField,
+    pub fd: u32,
     pub block_size: u32,
     pub info: LoopInfo64,
     pub reserved: [u64; 8],
 }
-
-/// `loop_config.fd` is a `__u32` that holds a descriptor.
-pub type RawFdField = u32;
 
 impl LoopConfig {
     /// Binds `fd` with the default block size and `info`.
@@ -87,6 +121,7 @@ mod tests {
 
     #[test]
     fn the_structures_have_the_sizes_of_the_kernel_header() {
+        assert_eq!(size_of::<LoopInfo>(), 168);
         assert_eq!(size_of::<LoopInfo64>(), 232);
         assert_eq!(size_of::<LoopConfig>(), 304);
     }

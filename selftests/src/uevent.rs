@@ -10,6 +10,8 @@ use nix::{
     },
 };
 
+use crate::uapi::LOOP_MAJOR;
+
 /// The multicast group the kernel itself sends to; group 2 is udev's.
 const KERNEL: u32 = 1;
 
@@ -58,10 +60,12 @@ impl UeventListener {
     }
 }
 
-/// Those of `events` that are about loop device `number`.
+/// Those of `events` that are about loop device `number`: the disk itself, or what else is called
+/// by its device number, such as its `bdi`.
 pub fn about(events: &[String], number: u32) -> Vec<String> {
-    let name = format!("loop{number}");
-    events.iter().filter(|event| event.split('/').any(|part| part == name)).cloned().collect()
+    let names = [format!("loop{number}"), format!("{LOOP_MAJOR}:{number}")];
+    let named = |event: &&String| event.split('/').any(|part| names.iter().any(|name| name == part));
+    events.iter().filter(named).cloned().collect()
 }
 
 #[cfg(test)]
@@ -70,7 +74,8 @@ mod tests {
 
     #[test]
     fn events_of_another_device_are_left_out() {
-        let events = ["add@/devices/virtual/block/loop1", "add@/devices/virtual/block/loop12"].map(str::to_owned);
-        assert_eq!(about(&events, 1), [events[0].clone()]);
+        let events = ["add@/devices/virtual/block/loop1", "add@/devices/virtual/bdi/7:1"].map(str::to_owned);
+        let others = ["add@/devices/virtual/block/loop12", "add@/devices/virtual/bdi/7:12"].map(str::to_owned);
+        assert_eq!(about(&[&events[..], &others[..]].concat(), 1), events);
     }
 }

@@ -30,6 +30,7 @@ use crate::{
     instance::{Instance, bind},
     loop_control::LoopControl,
     loop_device::LoopDevice,
+    nodes,
     tenant::Tenant,
     uapi::{LOOP_MAJOR, MINORS},
 };
@@ -469,7 +470,7 @@ fn stale_node_opens_no_device_of_the_host(ctx: &Context) -> Result<()> {
     let host = Host::new(ctx)?;
     let control = host.control();
     expect::errno(control.add_number(number), Errno::EEXIST, "the host's ADD of a number whose node is held")?;
-    let static_node = host.static_node(number)?;
+    let static_node = nodes::loop_device(ctx, number)?;
     expect::one_of(LoopDevice::open(&static_node), &[Errno::ENXIO, Errno::ENODEV], "open of a static node")?;
     ensure!(!block::exists(number), "an open of 7:{number} made a device of the host on a number still held");
     held.expect_dead("after the host asked for its number")?;

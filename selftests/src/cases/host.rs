@@ -13,11 +13,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use caps::Capability;
-use nix::{
-    errno::Errno,
-    mount::{MsFlags, mount},
-    sys::stat::{Mode, SFlag, makedev, mknod},
-};
+use nix::errno::Errno;
 
 use crate::{
     backing::{self, Backing},
@@ -27,9 +23,9 @@ use crate::{
     instance::Instance,
     loop_control::LoopControl,
     loop_device::LoopDevice,
-    privilege, process,
+    nodes, privilege, process,
     tenant::Tenant,
-    uapi::{LO_FLAGS_AUTOCLEAR, LO_FLAGS_PARTSCAN, LO_FLAGS_READ_ONLY, LOOP_MAJOR, LoopConfig, LoopInfo64, MINORS},
+    uapi::{LO_FLAGS_AUTOCLEAR, LO_FLAGS_PARTSCAN, LO_FLAGS_READ_ONLY, LoopConfig, LoopInfo64, MINORS},
     uevent::{self, UeventListener},
 };
 
@@ -92,20 +88,6 @@ impl<'ctx> Host<'ctx> {
 
     pub(super) fn control(&self) -> &LoopControl {
         &self.control
-    }
-
-    /// Makes a static node for device `number`, where a kernel that autoloads makes the device
-    /// when it is opened. The case's own folder is on a mount without devices.
-    pub(super) fn static_node(&self, number: u32) -> Result<PathBuf> {
-        let dir = self.ctx.dir.join("nodes");
-        if !dir.exists() {
-            fs::create_dir(&dir)?;
-            mount(Some("nodes"), &dir, Some("tmpfs"), MsFlags::empty(), None::<&str>)?;
-        }
-        let node = dir.join(format!("loop{number}"));
-        let mode = Mode::from_bits_truncate(0o600);
-        mknod(&node, SFlag::S_IFBLK, mode, makedev(LOOP_MAJOR, u64::from(number))).context("cannot make a node")?;
-        Ok(node)
     }
 
     /// A device that was not there, and its node.
@@ -227,7 +209,7 @@ fn refused_control_calls_have_their_errno(host: &Host<'_>) -> Result<()> {
 
 fn static_node_makes_its_device_when_opened(host: &Host<'_>) -> Result<()> {
     let number = block::unused_number(3)?;
-    let static_node = host.static_node(number)?;
+    let static_node = nodes::loop_device(host.ctx, number)?;
     LoopDevice::open(&static_node).context("opening a static node does not make the device")?;
     ensure!(block::exists(number) && node(number).exists());
     expect::errno(host.control.add_number(number), Errno::EEXIST, "ADD of an autoloaded device")?;
@@ -339,26 +321,18 @@ fn read_only_descriptor_needs_cap_sys_admin(host: &Host<'_>) -> Result<()> {
     let backing = host.backing("file")?;
     LoopDevice::open(&node)?.set_fd(&backing)?;
     let device = LoopDevice::open_read_only(&node)?;
-    let privileged_calls = || {
-        [
-            ("SET_STATUS64", device.set_status(&LoopInfo64::ZERO)),
-            ("SET_CAPACITY", device.set_capacity()),
-            ("SET_DIRECT_IO", device.set_direct_io(false)),
-            ("SET_BLOCK_SIZE", device.set_block_size(512)),
-        ]
-    };
-    for (name, result) in privileged_calls() {
+    for (name, result) in device.privileged_calls() {
         result.with_context(|| format!("{name} by CAP_SYS_ADMIN on a read-only descriptor"))?;
     }
     process::run(|| {
         privilege::give_up(Capability::CAP_SYS_ADMIN)?;
-        for (name, result) in privileged_calls() {
+        for (name, result) in device.privileged_calls() {
             expect::errno(result, Errno::EPERM, &format!("{name} on a read-only descriptor"))?;
         }
         Ok(())
     })?;
     Tenant::new(host.ctx, "caller")?.run(|| {
-        for (name, result) in privileged_calls() {
+        for (name, result) in device.privileged_calls() {
             expect::errno(result, Errno::EPERM, &format!("{name} by root of a user namespace"))?;
         }
         Ok(())

@@ -12,7 +12,9 @@ use crate::{
     case::{Case, Context, Need, Who},
     expect,
     instance::{Detached, Instance},
-    limit, process,
+    limit,
+    loop_device::LoopDevice,
+    nodes, privilege, process,
     tenant::Tenant,
     uapi::MINORS,
     wait,
@@ -185,8 +187,8 @@ fn limit_is_written_by_root_of_the_namespace_only(ctx: &Context) -> Result<()> {
         limit::set(7)?;
         ensure!(limit::get()? == 7);
         process::run(|| {
-            crate::privilege::give_up(Capability::CAP_SYS_RESOURCE)?;
-            crate::privilege::become_user(1234)?;
+            privilege::give_up(Capability::CAP_SYS_RESOURCE)?;
+            privilege::become_user(1234)?;
             ensure!(limit::get()? == 7);
             expect::one_of(limit::set(8), &[Errno::EACCES, Errno::EPERM], "writing the limit without privilege")
         })
@@ -374,8 +376,7 @@ fn device_that_outlives_its_instance_stays_charged(ctx: &Context) -> Result<()> 
     tenant.run(|| Ok(limit::set(1)?))?;
     let first = tenant.mount()?;
     let number = tenant.run(|| Ok(first.add_bound(&Backing::new(&tenant.dir().join("file"))?)?))?;
-    let host = super::host::Host::new(ctx)?;
-    let held = crate::loop_device::LoopDevice::open(&host.static_node(number)?)?;
+    let held = LoopDevice::open(&nodes::loop_device(ctx, number)?)?;
     tenant.run(|| Ok(first.umount()?))?;
     ensure!(block::exists(number), "a device the host holds open is gone");
 

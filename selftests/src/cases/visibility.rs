@@ -1,0 +1,154 @@
+//! SPEC N3 and N4: where a private device shows, and where it does not.
+
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+
+use super::host::Host;
+use crate::{
+    backing::Backing,
+    block, case,
+    case::{Case, Context, Need, Who},
+    instance::Instance,
+    loop_device::LoopDevice,
+    tenant::Tenant,
+    uevent::{self, UeventListener},
+};
+
+/// The cases.
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        case!(["N3", "H14"], devtmpfs_has_no_node_for_a_private_device)
+            .only(&[Who::Root])
+            .needing(&[Need::Loopfs, Need::Loop]),
+        case!(["N3", "H15"], no_uevent_of_a_private_device_reaches_the_host).only(&[Who::Root]).needing(&[
+            Need::Loopfs,
+            Need::Loop,
+            Need::Uevent,
+        ]),
+        case!(["N3", "H16"], sysfs_and_proc_show_a_private_device),
+        case!(["N4", "H16"], backing_file_shows_in_the_owner_and_its_ancestors_only),
+    ]
+}
+
+/// N3: "Host devtmpfs never shows a private device".
+fn devtmpfs_has_no_node_for_a_private_device(ctx: &Context) -> Result<()> {
+    let tenant = Tenant::new(ctx, "tenant")?;
+    let host = Host::new(ctx)?;
+    let theirs = Instance::at(&tenant.seen_from_outside(tenant.mount()?.dir()));
+    let backing = Backing::new(&ctx.dir.join("file"))?;
+    for instance in [Instance::new(ctx, "own")?, theirs] {
+        let number = instance.add_bound(&backing)?;
+        let node = format!("/dev/loop{number}");
+        ensure!(!Path::new(&node).exists(), "{node} is there");
+        instance.open(number)?.clear()?;
+        instance.control()?.remove(number)?;
+        ensure!(!Path::new(&node).exists(), "{node} is there after the removal");
+
+        // The same number as a device of the host has its node as ever, and keeps it.
+        host.control().add_number(number)?;
+        ensure!(Path::new(&node).exists(), "{node} of the host is missing");
+        instance.add()?;
+        ensure!(Path::new(&node).exists(), "{node} of the host is gone");
+        host.control().remove(number)?;
+    }
+    Ok(())
+}
+
+/// N3: "and no uevent for one reaches host listeners." Neither for what makes and removes it nor for
+/// what happens to it in between; a device of the host made afterwards tells that the listener hears.
+fn no_uevent_of_a_private_device_reaches_the_host(ctx: &Context) -> Result<()> {
+    let tenant = Tenant::new(ctx, "tenant")?;
+    let host = Host::new(ctx)?;
+    let instance = tenant.mount()?;
+    let listener = UeventListener::new()?;
+    let path = tenant.dir().join("file");
+    let numbers: Vec<u32> = tenant.run(|| {
+        let backing = Backing::new(&path)?;
+        let number = instance.add()?;
+        let device = instance.open(number)?;
+        device.set_fd(&backing)?;
+        backing.file().set_len(2 * crate::backing::SIZE)?;
+        device.set_capacity()?;
+        device.set_block_size(4096)?;
+        device.set_direct_io(true).or_else(|_| device.set_direct_io(false))?;
+        device.clear()?;
+        drop(device);
+        let read_only = instance.open(number)?;
+        read_only.configure_with_flags(&backing, crate::uapi::LO_FLAGS_READ_ONLY)?;
+        read_only.change_fd(&backing)?;
+        read_only.clear()?;
+        drop(read_only);
+        instance.control()?.remove(number)?;
+
+        let left = instance.add_bound(&backing)?;
+        let idle = instance.add()?;
+        instance.umount()?;
+        Ok(vec![number, left, idle])
+    })?;
+
+    // A device of the host on a number that no private device had.
+    let fence = block::unused_number(10)?;
+    host.control().add_number(fence)?;
+    let events = listener.take()?;
+    ensure!(!uevent::about(&events, fence).is_empty(), "the listener hears nothing at all");
+    for number in numbers {
+        let heard = uevent::about(&events, number);
+        ensure!(heard.is_empty(), "the host hears of private loop{number}: {heard:?}");
+    }
+    Ok(())
+}
+
+/// N3: "`/sys/block`, `/proc/partitions` and `/proc/diskstats` show it, so the host can see what
+/// runs." From any namespace, as they show all disks.
+fn sysfs_and_proc_show_a_private_device(ctx: &Context) -> Result<()> {
+    let tenant = Tenant::new(ctx, "tenant")?;
+    let instance = tenant.mount()?;
+    let path = tenant.dir().join("file");
+    let number = tenant.run(|| Ok(instance.add_bound(&Backing::new(&path)?)?))?;
+    ensure!(block::exists(number));
+    ensure!(block::in_proc_partitions(number)?, "/proc/partitions does not show loop{number}");
+    ensure!(block::in_proc_diskstats(number)?, "/proc/diskstats does not show loop{number}");
+    let size = std::fs::read_to_string(block::sysfs(number).join("size"))?;
+    ensure!(size.trim() == (crate::backing::SIZE / 512).to_string());
+
+    tenant.run(|| {
+        instance.open(number)?.clear()?;
+        Ok(instance.control()?.remove(number)?)
+    })?;
+    ensure!(!block::in_proc_partitions(number)? && !block::in_proc_diskstats(number)?);
+    Ok(())
+}
+
+/// N4: "`loop/backing_file` in sysfs of a private device is readable only in the owner and its
+/// ancestors."
+fn backing_file_shows_in_the_owner_and_its_ancestors_only(ctx: &Context) -> Result<()> {
+    let sibling = Tenant::new(ctx, "sibling")?;
+    let owner = Tenant::new(ctx, "owner")?;
+    let instance = owner.mount()?;
+    let path = owner.dir().join("secret");
+    let number = owner.run(|| Ok(instance.add_bound(&Backing::new(&path)?)?))?;
+
+    let shows = || block::backing_file(number).is_ok_and(|shown| shown.contains("secret"));
+    let expect_hidden = |from: &str| -> Result<()> {
+        ensure!(!shows(), "{from} reads the path of the backing file");
+        Ok(())
+    };
+    ensure!(shows(), "the parent of the owner cannot read the path of the backing file");
+    owner.run(|| {
+        ensure!(shows(), "the owner cannot read the path of its backing file");
+        let child = Tenant::nested(owner.dir(), "child")?;
+        child.run(|| expect_hidden("a child of the owner"))
+    })?;
+    sibling.run(|| expect_hidden("a sibling of the owner"))?;
+
+    // The other attributes hold nothing of the tenant's and stay as they are.
+    sibling.run(|| {
+        let offset = std::fs::read_to_string(block::sysfs(number).join("loop/offset"))?;
+        ensure!(offset.trim() == "0");
+        Ok(())
+    })?;
+    let device = LoopDevice::from(owner.descriptor(|| Ok(instance.open(number)?.into()))?);
+    device.clear()?;
+    Ok(())
+}
