@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Superblocks.
+//!
+//! C headers: [`include/linux/fs/super_types.h`](srctree/include/linux/fs/super_types.h)
+//!
+//! Reference: <https://docs.kernel.org/filesystems/vfs.html#the-superblock-object>
+
+use crate::{
+    bindings,
+    error::{
+        from_result,
+        VTABLE_DEFAULT_ERROR, //
+    },
+    fs::{
+        dentry::Dentry,
+        inode,
+        FileSystem, //
+    },
+    page::PAGE_SHIFT,
+    prelude::*,
+    seq_file::SeqFile,
+    types::{
+        ForeignOwnable,
+        Opaque, //
+    },
+    user_namespace::UserNamespace, //
+};
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+
+/// A mounted file system. C: `struct super_block`.
+///
+/// # Invariants
+///
+/// All instances are valid superblocks of type `T`, with `s_fs_info` from
+/// [`into_foreign`](ForeignOwnable::into_foreign) of a `T::SuperData` and with the operations of
+/// `T`. `s_root` is the root, except in a [`Rootless`], which does not give the reference out.
+#[repr(transparent)]
+pub struct SuperBlock<T: FileSystem> {
+    sb: Opaque<bindings::super_block>,
+    _t: PhantomData<T>,
+}
+
+// SAFETY: `SuperBlock` is not owned, and the C side synchronizes what the methods access.
+unsafe impl<T: FileSystem> Sync for SuperBlock<T> {}
+
+impl<T: FileSystem> SuperBlock<T> {
+    /// Creates a reference from a raw pointer.
+    ///
+    /// # Safety
+    ///
+    /// `sb` must be a valid superblock of type `T`, which was filled successfully, for the
+    /// duration of `'a`.
+    pub(crate) unsafe fn from_raw<'a>(sb: *mut bindings::super_block) -> &'a Self {
+        // SAFETY: By the safety requirements, and `SuperBlock` is transparent.
+        //
+        // INVARIANT: Only `Rootless::set_root` makes the result of a successful `fill_super`, and
+        // it follows `New::set_data`.
+        unsafe { &*sb.cast() }
+    }
+
+    /// Returns a raw pointer to the C structure.
+    pub(crate) fn as_ptr(&self) -> *mut bindings::super_block {
+        self.sb.get()
+    }
+
+    /// Returns what the superblock owns. C: `s_fs_info`.
+    pub fn data(&self) -> <T::SuperData as ForeignOwnable>::Borrowed<'_> {
+        // SAFETY: By the type invariants, and `from_foreign` is not called before the superblock
+        // is gone.
+        unsafe { T::SuperData::borrow((*self.as_ptr()).s_fs_info) }
+    }
+
+    /// Returns the user namespace the file system was mounted in. C: `s_user_ns`.
+    pub fn user_ns(&self) -> &UserNamespace {
+        // SAFETY: `s_user_ns` is set when the superblock is allocated, does not change, and is
+        // kept alive by it.
+        unsafe { UserNamespace::from_ptr((*self.as_ptr()).s_user_ns) }
+    }
+
+    /// Makes an inode that nothing refers to yet.
+    ///
+    /// C: `new_inode`.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub fn new_inode(&self) -> Result<inode::New<'_, T>> {
+        // SAFETY: `self` is a valid superblock by the type invariants.
+        let inode = NonNull::new(unsafe { bindings::new_inode(self.as_ptr()) }).ok_or(ENOMEM)?;
+
+        // SAFETY: We own the reference, `i_private` of a new inode is null, and evicting it ends
+        // in the `evict_inode` of `T`, since that is among the operations of this superblock.
+        Ok(unsafe { inode::New::from_raw(inode) })
+    }
+
+    /// Returns the inode with the number `ino` if there is one that was
+    /// [hashed](inode::New::set_ino) and not evicted.
+    ///
+    /// C: `ilookup`. It may sleep, waiting for an inode that is being evicted.
+    pub fn ilookup(&self, ino: u64) -> Option<inode::Ref<'_, T>> {
+        // SAFETY: `self` is a valid superblock by the type invariants.
+        let inode = NonNull::new(unsafe { bindings::ilookup(self.as_ptr(), ino) })?;
+
+        // SAFETY: `ilookup` returns an inode of `self` with a reference for us.
+        Some(unsafe { inode::Ref::from_raw(inode) })
+    }
+}
+
+/// A superblock that owns nothing yet.
+///
+/// # Invariants
+///
+/// `sb` is a new, valid superblock of type `T` for the duration of `'a`, which nobody else can
+/// access. It owns nothing, and has no root.
+pub struct New<'a, T: FileSystem> {
+    sb: NonNull<bindings::super_block>,
+    _p: PhantomData<&'a T>,
+}
+
+impl<'a, T: FileSystem> New<'a, T> {
+    /// Takes charge of a new superblock, and gives it the operations of `T`.
+    ///
+    /// # Safety
+    ///
+    /// `sb` must be a new, valid superblock of type `T` for the duration of `'a`, which nobody
+    /// else can access, owns nothing and has no root.
+    pub(crate) unsafe fn from_raw(sb: *mut bindings::super_block) -> Self {
+        // SAFETY: By the safety requirements `sb` is valid and ours.
+        unsafe {
+            (*sb).s_op = &Vtable::<T::SuperOperations>::OPS;
+            (*sb).s_blocksize_bits = PAGE_SHIFT as u8;
+            (*sb).s_blocksize = 1 << PAGE_SHIFT;
+            (*sb).s_time_gran = 1;
+        }
+
+        // INVARIANT: By the safety requirements.
+        Self {
+            // SAFETY: A valid pointer is not null.
+            sb: unsafe { NonNull::new_unchecked(sb) },
+            _p: PhantomData,
+        }
+    }
+
+    /// Returns the user namespace the file system is being mounted in. C: `s_user_ns`.
+    pub fn user_ns(&self) -> &UserNamespace {
+        // SAFETY: `s_user_ns` is set when the superblock is allocated, does not change, and is
+        // kept alive by it.
+        unsafe { UserNamespace::from_ptr((*self.sb.as_ptr()).s_user_ns) }
+    }
+
+    /// Sets what `statfs(2)` calls the type of the file system. C: `s_magic`.
+    pub fn set_magic(&mut self, magic: u32) {
+        // SAFETY: By the type invariants the superblock is ours.
+        unsafe { (*self.sb.as_ptr()).s_magic = magic as c_ulong };
+    }
+
+    /// Lets nobody execute a file of this file system. C: `SB_I_NOEXEC`.
+    pub fn set_noexec(&mut self) {
+        // SAFETY: By the type invariants the superblock is ours.
+        unsafe { (*self.sb.as_ptr()).s_iflags |= bindings::SB_I_NOEXEC as c_ulong };
+    }
+
+    /// Lets the nodes of this file system be opened as devices, even if it is mounted in a user
+    /// namespace. C: clears `SB_I_NODEV`.
+    ///
+    /// The file system must not let its users choose which devices the nodes stand for.
+    pub fn allow_devices(&mut self) {
+        // SAFETY: By the type invariants the superblock is ours.
+        unsafe { (*self.sb.as_ptr()).s_iflags &= !(bindings::SB_I_NODEV as c_ulong) };
+    }
+
+    /// Gives the superblock what it owns. C: `s_fs_info`.
+    ///
+    /// [`FileSystem::kill_sb`] gets it back, also if the mount fails further on.
+    pub fn set_data(self, data: T::SuperData) -> Rootless<'a, T> {
+        // SAFETY: By the type invariants the superblock is ours and owns nothing yet.
+        unsafe { (*self.sb.as_ptr()).s_fs_info = data.into_foreign() };
+
+        // INVARIANT: `s_fs_info` was set, `from_raw` has set the operations, and there is no root.
+        Rootless {
+            // SAFETY: By the type invariants `sb` is valid for `'a`, and `SuperBlock` is
+            // transparent.
+            sb: unsafe { self.sb.cast().as_ref() },
+        }
+    }
+}
+
+/// A superblock that has everything but a root.
+///
+/// # Invariants
+///
+/// Nobody else can access `sb`, and its `s_root` is null.
+pub struct Rootless<'a, T: FileSystem> {
+    sb: &'a SuperBlock<T>,
+}
+
+impl<'a, T: FileSystem> Rootless<'a, T> {
+    /// Makes an inode, see [`SuperBlock::new_inode`].
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub fn new_inode(&self) -> Result<inode::New<'a, T>> {
+        self.sb.new_inode()
+    }
+
+    /// Gives the superblock its root. C: `d_make_root`.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`]; [`ENOTDIR`] if `root` is [not a directory](inode::New::set_dir).
+    pub fn set_root(self, root: inode::New<'a, T>) -> Result<&'a SuperBlock<T>> {
+        if !root.is_dir() {
+            return Err(ENOTDIR);
+        }
+
+        // SAFETY: `d_make_root` takes the reference that `into_raw` gives up.
+        let root = unsafe { bindings::d_make_root(root.into_raw().as_ptr()) };
+        if root.is_null() {
+            return Err(ENOMEM);
+        }
+
+        // SAFETY: By the type invariants nobody else accesses the superblock.
+        unsafe { (*self.sb.as_ptr()).s_root = root };
+        Ok(self.sb)
+    }
+}
+
+impl<T: FileSystem> SuperBlock<T> {
+    /// Returns the root. C: `s_root`.
+    pub fn root(&self) -> &Dentry<T> {
+        // SAFETY: By the type invariants, as a `Rootless` gives out no reference before it has set
+        // the root. The superblock keeps a reference to its root.
+        unsafe { Dentry::from_raw((*self.as_ptr()).s_root) }
+    }
+}
+
+/// What a superblock can do. C: `struct super_operations`.
+///
+/// `statfs` is `simple_statfs`. An inode is evicted as soon as nobody refers to it, and what it
+/// owns is dropped then.
+#[vtable]
+pub trait Operations: 'static {
+    /// The type of file systems this is for.
+    type FileSystem: FileSystem;
+
+    /// Shows the mount options, each with a comma before it, in `/proc/self/mounts` and its like.
+    fn show_options(_sb: &SuperBlock<Self::FileSystem>, _m: &SeqFile) -> Result {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+}
+
+/// A vtable for the operations of a superblock.
+struct Vtable<O: Operations>(PhantomData<O>);
+
+impl<O: Operations> Vtable<O> {
+    const OPS: bindings::super_operations = bindings::super_operations {
+        drop_inode: Some(bindings::inode_just_drop),
+        evict_inode: Some(Self::evict_inode),
+        statfs: Some(bindings::simple_statfs),
+        show_options: if O::HAS_SHOW_OPTIONS {
+            Some(Self::show_options)
+        } else {
+            None
+        },
+        ..pin_init::zeroed()
+    };
+
+    /// # Safety
+    ///
+    /// `inode` must be an inode of a superblock of type `O::FileSystem` that is being evicted.
+    unsafe extern "C" fn evict_inode(inode: *mut bindings::inode) {
+        // SAFETY: These are what `evict_inode` has to call, and `inode` is valid.
+        unsafe {
+            bindings::truncate_inode_pages_final(&raw mut (*inode).i_data);
+            bindings::clear_inode(inode);
+        }
+
+        // SAFETY: `inode` is valid.
+        let data = unsafe { (*inode).i_private };
+        // SAFETY: `i_private` is null or was set by `inode::New::set_data`, and nobody refers to
+        // the inode any more. It is freed next, so this is not called again for it.
+        drop(unsafe { <O::FileSystem as FileSystem>::InodeData::try_from_foreign(data) });
+    }
+
+    /// # Safety
+    ///
+    /// `m` must be a valid `struct seq_file` that nobody else accesses, and `root` a valid dentry
+    /// of a file system of type `O::FileSystem`.
+    unsafe extern "C" fn show_options(
+        m: *mut bindings::seq_file,
+        root: *mut bindings::dentry,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: `root` is valid, which keeps its superblock alive, and has a mount, so that
+            // the superblock was filled successfully.
+            let sb = unsafe { SuperBlock::from_raw((*root).d_sb) };
+            // SAFETY: By the safety requirements.
+            O::show_options(sb, unsafe { SeqFile::from_raw(m) })?;
+            Ok(0)
+        })
+    }
+}

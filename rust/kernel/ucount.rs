@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a user namespace may have of things that cost the kernel something.
+//!
+//! C header: [`include/linux/user_namespace.h`](srctree/include/linux/user_namespace.h)
+
+use crate::{
+    bindings,
+    prelude::*,
+    task::Kuid,
+    user_namespace::UserNamespace, //
+};
+use core::ptr::NonNull;
+
+/// What is counted. C: `enum ucount_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Type(bindings::ucount_type);
+
+impl Type {
+    /// Loop devices that belong to an instance of loopfs: `user.max_loop_devices`.
+    #[cfg(CONFIG_BLK_DEV_LOOPFS)]
+    pub const LOOP_DEVICES: Self = Self(bindings::ucount_type_UCOUNT_LOOP_DEVICES);
+}
+
+/// One thing, charged to a user in a user namespace and to the creators of that namespace and of
+/// all its ancestors. Dropping it gives the charge back.
+///
+/// # Invariants
+///
+/// `ucounts` comes from a successful `inc_ucount` with `ty` that has not been followed by its
+/// `dec_ucount`.
+pub struct Charge {
+    ucounts: NonNull<bindings::ucounts>,
+    ty: Type,
+}
+
+impl Charge {
+    /// Charges `uid` in `ns` with one `ty`.
+    ///
+    /// C: `inc_ucount`.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOSPC`] if `ns` or an ancestor has as many as its limit in `/proc/sys/user` allows, or
+    /// if there is no memory for a user that was never charged before; the C function does not
+    /// tell them apart.
+    pub fn new(ns: &UserNamespace, uid: Kuid, ty: Type) -> Result<Self> {
+        // SAFETY: `ns` is a valid user namespace by its type invariants, and `ty` a valid type.
+        let ucounts = unsafe { bindings::inc_ucount(ns.as_ptr(), uid.into_raw(), ty.0) };
+
+        // INVARIANT: A pointer other than null means that the charge was made.
+        Ok(Self {
+            ucounts: NonNull::new(ucounts).ok_or(ENOSPC)?,
+            ty,
+        })
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants the charge was made and not yet given back.
+        unsafe { bindings::dec_ucount(self.ucounts.as_ptr(), self.ty.0) };
+    }
+}
+
+// SAFETY: A charge is not bound to the task that made it, and `dec_ucount` can be called from any
+// thread.
+unsafe impl Send for Charge {}
+
+// SAFETY: There is nothing to do with a shared reference.
+unsafe impl Sync for Charge {}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What `loop-control` does.
+
+use kernel::{
+    fs::{
+        file_operations,
+        inode::DevT,
+        mount::WriteAccess,
+        File,
+        Inode,
+        SuperBlock, //
+    },
+    prelude::*,
+    rbtree::RBTreeNodeReservation,
+    sync::{
+        Arc,
+        UniqueArc, //
+    },
+    uapi, //
+};
+
+use crate::{
+    device::{
+        Claim,
+        Device, //
+    },
+    file_system::{
+        Loopfs,
+        CONTROL_INO, //
+    },
+    private::{
+        Index,
+        LoopDevice, //
+    }, //
+};
+
+/// The number of `/dev/loop-control`, which programs may look for.
+const CONTROL_DEV: DevT = DevT::new(uapi::MISC_MAJOR, kernel::bindings::LOOP_CTRL_MINOR);
+
+/// The name of the control node.
+const CONTROL_NAME: &CStr = c"loop-control";
+
+/// Makes the control node of a new superblock.
+///
+/// # Errors
+///
+/// [`ENOMEM`].
+pub(crate) fn make_node(sb: &SuperBlock<Loopfs>) -> Result {
+    let (uid, gid) = sb.data().root();
+
+    let mut inode = sb.new_inode()?;
+    inode.set_ino(CONTROL_INO);
+    inode.set_owner(uid, gid);
+    inode.set_char_device::<Control>(CONTROL_DEV, 0o600);
+    drop(sb.root().start_creating(CONTROL_NAME)?.make_persistent(inode));
+    Ok(())
+}
+
+/// The operations of an open control node.
+struct Control;
+
+#[vtable]
+impl file_operations::Operations for Control {
+    type FileSystem = Loopfs;
+
+    fn ioctl(file: &File, inode: &Inode<Loopfs>, cmd: u32, arg: usize) -> Result<isize> {
+        let sb = inode.super_block();
+        // The C side takes an int, too.
+        let arg = arg as i32;
+
+        let index = match cmd {
+            uapi::LOOP_CTL_ADD => {
+                let _access = WriteAccess::new(file)?;
+                add(sb, u32::try_from(arg).ok())?
+            }
+            uapi::LOOP_CTL_REMOVE => {
+                let index = u32::try_from(arg)?;
+                let _access = WriteAccess::new(file)?;
+                remove(sb, index)?;
+                0
+            }
+            uapi::LOOP_CTL_GET_FREE => match sb.data().find_free() {
+                Some(index) => index,
+                None => {
+                    let _access = WriteAccess::new(file)?;
+                    add(sb, None)?
+                }
+            },
+            _ => return Err(ENOSYS),
+        };
+        Ok(index as isize)
+    }
+
+    #[cfg(CONFIG_COMPAT)]
+    fn compat_ioctl(file: &File, inode: &Inode<Loopfs>, cmd: u32, arg: usize) -> Result<isize> {
+        Self::ioctl(file, inode, cmd, arg)
+    }
+}
+
+/// Makes a device with the index `wish`, or any, and returns its index.
+///
+/// The disk is there before the node, so that who finds the node can open it.
+///
+/// # Errors
+///
+/// [`EEXIST`] if the index is taken; [`EINVAL`] if there is no such index; [`ENOSPC`] at a limit;
+/// [`ENOMEM`]; [`EINTR`] on a fatal signal. Nothing is left behind.
+fn add(sb: &SuperBlock<Loopfs>, wish: Option<u32>) -> Result<u32> {
+    let instance = Arc::from(sb.data());
+    let (uid, gid) = instance.root();
+
+    // All that can fail comes before there is a disk, except for the node itself.
+    let index = Arc::new(Index::reserve(wish)?, GFP_KERNEL_ACCOUNT)?;
+    let number = index.get();
+    let claim = Claim::new(instance.clone(), index.clone())?;
+    let claim = KBox::new(claim, GFP_KERNEL_ACCOUNT)?;
+    let device = UniqueArc::new_uninit(GFP_KERNEL_ACCOUNT)?;
+    let entry = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
+    let name = Device::name(number)?;
+    let mut inode = sb.new_inode()?;
+
+    let lo = LoopDevice::add(instance.owner(), claim)?;
+    let device: Arc<Device> = device.write(Device::new(index, lo)).into();
+
+    inode.set_ino(device.ino());
+    inode.set_owner(uid, gid);
+    inode.set_block_device(device.lo().devt(), 0o600);
+    inode.set_data(device.clone());
+
+    match sb.root().start_creating(&name) {
+        Ok(creating) => {
+            let created = creating.make_persistent(inode);
+            // Before somebody can unlink the node, for which the directory has to be unlocked.
+            instance.insert(entry.into_node(number, device));
+            drop(created);
+            Ok(number)
+        }
+        Err(err) => {
+            // Who has guessed the number may have opened the disk meanwhile.
+            if let Some(removal) = device.lo().shutdown() {
+                removal.now();
+            }
+            Err(err)
+        }
+    }
+}
+
+/// Removes the device with the index `index`, and its node, whatever that is called by now.
+///
+/// # Errors
+///
+/// [`ENODEV`] if the instance has no such device; [`EBUSY`] if it is in use.
+fn remove(sb: &SuperBlock<Loopfs>, index: u32) -> Result {
+    let device = sb.data().find(index).ok_or(ENODEV)?;
+    let removal = device.lo().begin_remove()?;
+
+    sb.data().forget(&device);
+    if let Some(dentry) = sb.ilookup(device.ino()).and_then(|inode| inode.find_any_alias()) {
+        dentry.remove();
+    }
+    removal.now();
+    Ok(())
+}
