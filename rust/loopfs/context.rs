@@ -52,7 +52,7 @@ impl Operations for Context {
                 let max = param.u32();
                 let limit = private::index_limit();
                 if max > limit {
-                    return Err(fs_invalid!(fc, "max={max} is more than the {limit} that exist"));
+                    return Err(fs_invalid!(fc, "max={max} exceeds {limit}"));
                 }
                 self.max = Some(max);
                 Ok(())

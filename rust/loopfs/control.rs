@@ -53,7 +53,8 @@ pub(crate) fn make_node(sb: &SuperBlock<Loopfs>) -> Result {
     inode.set_ino(CONTROL_INO);
     inode.set_owner(uid, gid);
     inode.set_char_device::<Control>(CONTROL_DEV, 0o600);
-    drop(sb.root().start_creating(CONTROL_NAME)?.make_persistent(inode));
+    let creating = sb.root().start_creating(CONTROL_NAME)?;
+    drop(creating.make_persistent(inode));
     Ok(())
 }
 
@@ -156,7 +157,8 @@ fn remove(sb: &SuperBlock<Loopfs>, index: u32) -> Result {
     let removal = device.lo().begin_remove()?;
 
     sb.data().forget(&device);
-    if let Some(dentry) = sb.ilookup(device.ino()).and_then(|inode| inode.find_any_alias()) {
+    let inode = sb.ilookup(device.ino());
+    if let Some(dentry) = inode.and_then(|inode| inode.find_any_alias()) {
         dentry.remove();
     }
     removal.now();

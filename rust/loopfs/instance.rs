@@ -56,10 +56,11 @@ impl Instance {
     ///
     /// [`ENOMEM`].
     pub(crate) fn new(owner: &UserNamespace, max: Option<u32>) -> Result<Arc<Self>> {
-        // Where the namespace has no root, the initial one's is as good as any: nobody in it.
+        // Where the namespace has no root, the nodes belong to the initial one's.
         let init = UserNamespace::init();
-        let uid = owner.make_kuid(0).or_else(|| init.make_kuid(0)).ok_or(EINVAL)?;
-        let gid = owner.make_kgid(0).or_else(|| init.make_kgid(0)).ok_or(EINVAL)?;
+        let uid = owner.make_kuid(0).or_else(|| init.make_kuid(0));
+        let gid = owner.make_kgid(0).or_else(|| init.make_kgid(0));
+        let (uid, gid) = uid.zip(gid).ok_or(EINVAL)?;
 
         Arc::pin_init(
             try_pin_init!(Self {
