@@ -113,7 +113,7 @@ pub fn explain_full_disk(error: anyhow::Error, folder: &Path) -> anyhow::Error {
     let full = error.chain().any(|cause| {
         cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::StorageFull)
             || cause.downcast_ref::<nix::Error>() == Some(&nix::Error::ENOSPC)
-            || cause.to_string().contains("No space left on device")
+            || ["No space left on device", "Out of diskspace"].iter().any(|words| cause.to_string().contains(words))
     });
     if !full {
         return error;

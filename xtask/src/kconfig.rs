@@ -109,8 +109,7 @@ impl Wanted {
     ///
     /// Which symbols are lost, who asked for them, and what the Kconfig files of `tree` say they depend on.
     pub fn verify(&self, config: &str, tree: &Path) -> Result<()> {
-        let final_values: BTreeMap<&str, &str> =
-            config.lines().filter_map(|line| line.strip_prefix("CONFIG_")?.split_once('=')).collect();
+        let final_values = values(config);
         let mut lost = String::new();
         for (symbol, (value, origin)) in &self.0 {
             let got = final_values.get(symbol.as_str()).copied().unwrap_or("n");
@@ -122,6 +121,11 @@ impl Wanted {
         ensure!(lost.is_empty(), "Kconfig does not keep what is wanted:{lost}");
         Ok(())
     }
+}
+
+/// The symbols that the configuration `config` sets, without `CONFIG_`.
+pub fn values(config: &str) -> BTreeMap<&str, &str> {
+    config.lines().filter_map(|line| line.strip_prefix("CONFIG_")?.split_once('=')).collect()
 }
 
 /// What is known about why `symbol` could not be had.

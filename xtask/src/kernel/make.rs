@@ -8,10 +8,7 @@ use std::{
 
 use anyhow::Result;
 
-use crate::{
-    process,
-    toolchain::{Toolchain, machine::Machine},
-};
+use crate::{process, toolchain::Toolchain};
 
 /// make for one tree and one build folder.
 #[derive(Debug)]
@@ -57,7 +54,8 @@ impl<'a> Make<'a> {
             let name = name.to_string_lossy();
             ["HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"].contains(&&*name) || name.starts_with("CCACHE_")
         }));
-        let path = std::env::join_paths(Machine::this(false).path).unwrap_or_default();
+        // What is in PATH once can be joined again.
+        let path = std::env::join_paths(&self.toolchain.path).unwrap_or_default();
         command.env("PATH", path).env("LC_ALL", "C").env("LIBCLANG_PATH", &llvm.libclang);
 
         let clang = format!("clang{}", llvm.suffix);

@@ -22,7 +22,7 @@ use crate::{
     ctx::Ctx,
     error::Failure,
     interrupt,
-    kconfig::{Flavour, Wanted},
+    kconfig::{self, Flavour, Wanted},
     progress::{Progress, say},
     toolchain::Toolchain,
 };
@@ -141,7 +141,7 @@ impl Folder {
         let config = self.path.join(".config");
         let config = fs::read_to_string(&config).with_context(|| format!("cannot read {}", config.display()))?;
         request.wanted.verify(&config, request.tree).map_err(|error| {
-            if config.lines().any(|line| line == "CONFIG_RUST=y") {
+            if kconfig::values(&config).get("RUST") == Some(&"y") {
                 return error;
             }
             // Kconfig says only that Rust is not available; this says why.

@@ -10,9 +10,9 @@ use crate::{
     cache,
     ctx::Ctx,
     kconfig::{Flavour, Wanted},
-    series::tree,
+    series::tree::{self, Tree},
     source,
-    toolchain::{Toolchain, install, needs::Purpose, version::Minimum},
+    toolchain::{Toolchain, install, machine::Machine, needs::Purpose, version::Minimum},
 };
 
 /// The symbol of the series.
@@ -36,20 +36,29 @@ pub struct Order<'a> {
 ///
 /// # Errors
 ///
-/// What the steps fail with: see [`source::base`], [`tree::prepare_tree`], [`Toolchain::ensure`] and [`build`].
+/// What the steps fail with: see [`patched_tree`], [`Toolchain::ensure`] and [`build`].
 pub fn build_patched(ctx: &Ctx, order: &Order<'_>) -> Result<Built> {
     // Before anything is downloaded or installed that could not be used.
     cache::check_path(ctx.cache())?;
     let wanted = wanted(ctx, order)?;
-    install::ensure(ctx, &[Purpose::Source], Minimum::default())?;
-    let base = source::base(ctx, order.from)?;
-    let tree = tree::prepare_tree(ctx, &base)?;
+    let tree = patched_tree(ctx, order.from)?;
     let toolchain = Toolchain::ensure(ctx, Minimum::of_tree(&tree.path, ctx.verbose)?)?;
     build(
         ctx,
         &toolchain,
         &Request { flavour: order.flavour, tree: &tree.path, tree_key: &tree.content_key, wanted: &wanted },
     )
+}
+
+/// Gets the source, from `from` or the first candidate that can be had, and applies the series.
+///
+/// # Errors
+///
+/// What [`install::ensure`], [`source::base`] and [`tree::prepare_tree`] fail with.
+pub fn patched_tree(ctx: &Ctx, from: Option<&Path>) -> Result<Tree> {
+    install::ensure(ctx, &Machine::this(ctx.verbose), &[Purpose::Source], Minimum::default())?;
+    let base = source::base(ctx, from)?;
+    tree::prepare_tree(ctx, &base)
 }
 
 /// The symbols of the fragments, and those of the cases.

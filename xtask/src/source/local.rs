@@ -60,18 +60,22 @@ fn tarball(ctx: &Ctx, path: &Path) -> Result<Base> {
     let what = path.display().to_string();
     let key = Key::default().with("tarball 1").with(hash).name();
     let entry = cache::entry(&ctx.cache().join("base"), &key, &what, |half| {
-        unpack(path, half, &name_of(path), ctx.verbose)?;
+        unpack(path, half, &title_of(path), ctx.verbose)?;
         // What is no kernel source must not become an entry.
         Base::at(half, import::BRANCH, ctx.verbose).map(drop)
     })?;
     Base::at(&entry, import::BRANCH, ctx.verbose)
 }
 
-/// The version in the name of a kernel tarball, else its whole name.
-fn name_of(path: &Path) -> String {
+/// The message of a tarball's commit: with the version if its name has one, so that kernel.org's own
+/// tarball makes the same commit whether we download it or the person did.
+fn title_of(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let stem = name.split(".tar").next().unwrap_or(&name);
-    stem.strip_prefix("linux-").unwrap_or(stem).to_owned()
+    let version = name.strip_prefix("linux-").and_then(|rest| rest.split_once(".tar")).map(|(version, _)| version);
+    match version {
+        Some(version) if version.starts_with(|c: char| c.is_ascii_digit()) => format!("Linux {version}"),
+        _ => "Linux".to_owned(),
+    }
 }
 
 fn folder(ctx: &Ctx, path: &Path) -> Result<Base> {
@@ -163,4 +167,16 @@ fn list(top: &Path) -> Result<Vec<Listed>> {
     }
     files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_title_of_a_tarball_has_the_version_in_its_name() {
+        assert_eq!(title_of(Path::new("/x/linux-7.3.4.tar.xz")), "Linux 7.3.4");
+        assert_eq!(title_of(Path::new("linux-next.tar.gz")), "Linux");
+        assert_eq!(title_of(Path::new("kernel.tgz")), "Linux");
+    }
 }

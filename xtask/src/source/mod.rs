@@ -106,7 +106,7 @@ fn pinned(ctx: &Ctx, spec: &Spec) -> Result<Base> {
                     ctx.verbose,
                 )?,
             };
-            unpack(&tarball, half, &spec.version, ctx.verbose)?;
+            unpack(&tarball, half, &format!("Linux {}", spec.version), ctx.verbose)?;
             std::fs::remove_file(&tarball).with_context(|| format!("cannot remove {}", tarball.display()))
         });
         match made {
@@ -136,12 +136,11 @@ fn key(spec: &Spec, candidate: &Candidate) -> String {
     .name()
 }
 
-/// Imports the tarball into the bare repository `repo`, with progress.
-fn unpack(tarball: &Path, repo: &Path, version: &str, verbose: bool) -> Result<()> {
-    let progress = Progress::spinner(format!("unpack Linux {version}"));
-    let count = import::import(repo, &format!("Linux {version}"), verbose, |files| {
-        tarball::feed(tarball, verbose, files, &progress)
-    })?;
+/// Imports the tarball into the bare repository `repo` as a commit named `title`, with progress.
+fn unpack(tarball: &Path, repo: &Path, title: &str, verbose: bool) -> Result<()> {
+    let name = tarball.file_name().unwrap_or_default().to_string_lossy();
+    let progress = Progress::spinner(format!("unpack {name}"));
+    let count = import::import(repo, title, verbose, |files| tarball::feed(tarball, verbose, files, &progress))?;
     progress.done(&format!("{count} files"));
     Ok(())
 }

@@ -9,6 +9,7 @@ use crate::{
     error::Failure,
     toolchain::{
         self, install,
+        machine::Machine,
         needs::{Finding, Need, Purpose},
         version::Minimum,
     },
@@ -26,12 +27,13 @@ pub struct Doctor {
 
 impl Task for Doctor {
     fn run(self, ctx: &Ctx) -> Result<()> {
+        let machine = Machine::this(ctx.verbose);
         let minimum = Minimum::default();
         let required = [Purpose::Source, Purpose::Build, Purpose::Guest];
         if self.fix {
-            install::ensure(ctx, &required, minimum)?;
+            install::ensure(ctx, &machine, &required, minimum)?;
         }
-        let survey = toolchain::survey(ctx, &[required.as_slice(), &[Purpose::Optional]].concat(), minimum);
+        let survey = toolchain::survey(ctx, &machine, &[required.as_slice(), &[Purpose::Optional]].concat(), minimum);
         println!("{:<20} {:<10} {:<10} where", "what", "needed", "found");
         for (need, finding) in &survey {
             println!("{}", row(need, finding));

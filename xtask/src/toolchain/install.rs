@@ -1,6 +1,6 @@
 //! Installs what is missing: Debian packages with apt, bindgen with cargo.
 
-use std::{collections::BTreeSet, process::Command};
+use std::{collections::BTreeSet, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, anyhow};
 
@@ -25,17 +25,16 @@ use crate::{
 /// # Errors
 ///
 /// [`Failure::Environment`]: what is missing, why it cannot be installed here, and what to do.
-pub fn ensure(ctx: &Ctx, purposes: &[Purpose], minimum: Minimum) -> Result<()> {
-    let machine = Machine::this(ctx.verbose);
-    let lacking = lacking(ctx, &machine, purposes, minimum);
+pub fn ensure(ctx: &Ctx, machine: &Machine, purposes: &[Purpose], minimum: Minimum) -> Result<()> {
+    let lacking = lacking(ctx, machine, purposes, minimum);
     if lacking.is_empty() {
         return Ok(());
     }
     if ctx.no_install {
         return Err(refusal(ctx, &lacking, "--no-install is given"));
     }
-    install(ctx, &machine, &lacking)?;
-    let still = self::lacking(ctx, &machine, purposes, minimum);
+    install(ctx, machine, &lacking)?;
+    let still = self::lacking(ctx, machine, purposes, minimum);
     if still.is_empty() { Ok(()) } else { Err(refusal(ctx, &still, "what was installed does not bring it")) }
 }
 
@@ -129,26 +128,41 @@ fn describe(lacking: &Lacking) -> String {
 
 /// The machine's apt, and the right to use it.
 #[derive(Debug)]
-struct Apt {
-    sudo: bool,
-    verbose: bool,
+struct Apt<'a> {
+    machine: &'a Machine,
+    apt_get: PathBuf,
+    apt_cache: PathBuf,
+    /// Where we are not root ourselves.
+    sudo: Option<PathBuf>,
 }
 
-impl Apt {
-    fn new(machine: &Machine) -> Option<Self> {
-        machine.program("apt-get")?;
-        let root = nix::unistd::geteuid().is_root();
-        let sudo = || Some(machine.ask(&machine.program("sudo")?, &["-n", "true"]).is_some());
-        (root || sudo().unwrap_or(false)).then_some(Self { sudo: !root, verbose: machine.verbose })
+impl<'a> Apt<'a> {
+    fn new(machine: &'a Machine) -> Option<Self> {
+        let apt_get = machine.program("apt-get")?;
+        let apt_cache = machine.program("apt-cache")?;
+        let sudo = if machine.is_root {
+            None
+        } else {
+            let sudo = machine.program("sudo")?;
+            // Succeeds only where no password is asked for.
+            machine.ask(&sudo, &["-n", "true"])?;
+            Some(sudo)
+        };
+        Some(Self { machine, apt_get, apt_cache, sudo })
     }
 
     fn command(&self) -> Command {
-        let options = ["-o", "DPkg::Lock::Timeout=300", "-o", "APT::Status-Fd=1", "-o", "Dpkg::Use-Pty=0"];
-        let mut command = Command::new(if self.sudo { "sudo" } else { "env" });
-        if self.sudo {
-            command.args(["-n", "env"]);
-        }
-        command.args(["DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "--yes"]).args(options);
+        let environment = ["DEBIAN_FRONTEND=noninteractive", "LC_ALL=C"];
+        let mut command = match &self.sudo {
+            Some(sudo) => {
+                let mut command = Command::new(sudo);
+                command.arg("-n");
+                command
+            }
+            None => Command::new("env"),
+        };
+        command.args(environment).arg(&self.apt_get).arg("--yes");
+        command.args(["-o", "DPkg::Lock::Timeout=300", "-o", "APT::Status-Fd=1", "-o", "Dpkg::Use-Pty=0"]);
         command
     }
 
@@ -156,7 +170,8 @@ impl Apt {
         let mut chosen = self.choose(lines);
         if chosen.is_err() {
             let progress = Progress::spinner("read the package index");
-            process::stream(self.command().arg("update"), self.verbose, |_| Ok(())).context(Failure::Environment)?;
+            process::stream(self.command().arg("update"), self.machine.verbose, |_| Ok(()))
+                .context(Failure::Environment)?;
             drop(progress);
             chosen = self.choose(lines);
         }
@@ -169,7 +184,7 @@ impl Apt {
         let mut command = self.command();
         command.args(["install", "--no-install-recommends"]).args(&packages);
         // dpkg, once it has begun, must not be cut off: Ctrl-C takes effect when it is done.
-        process::stream_unbroken(&mut command, self.verbose, |line| {
+        process::stream_unbroken(&mut command, self.machine.verbose, |line| {
             if let Some(percent) = percent(line) {
                 progress.set(percent);
             }
@@ -197,9 +212,9 @@ impl Apt {
     }
 
     fn has(&self, package: &str) -> bool {
-        let mut command = Command::new("apt-cache");
+        let mut command = Command::new(&self.apt_cache);
         command.args(["--no-all-versions", "show", package]).env("LC_ALL", "C");
-        process::read(&mut command, self.verbose).is_ok_and(|shown| !shown.is_empty())
+        process::read(&mut command, self.machine.verbose).is_ok_and(|shown| !shown.is_empty())
     }
 }
 

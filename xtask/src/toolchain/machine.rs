@@ -9,13 +9,15 @@ use std::{
 use super::version::Version;
 use crate::process;
 
-/// Where to look for tools. A test has one of its own, with tools that are scripts.
+/// Where to look for tools, and as whom. A test has one of its own, with tools that are scripts.
 #[derive(Clone, Debug)]
 pub struct Machine {
     /// The folders of `PATH`, in order.
     pub path: Vec<PathBuf>,
     /// The top of the file system: `/`.
     pub root: PathBuf,
+    /// Whether we are root and may install packages.
+    pub is_root: bool,
     /// Show the commands that are run.
     pub verbose: bool,
 }
@@ -24,11 +26,12 @@ impl Machine {
     /// This machine, as the environment describes it.
     pub fn this(verbose: bool) -> Self {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let mut path: Vec<PathBuf> = std::env::split_paths(&path).collect();
-        // An ordinary user's PATH may lack the folders of administration, and cargo's proxies hide
-        // what is installed beside them.
-        path.extend(["/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"].map(PathBuf::from));
-        Self { path, root: PathBuf::from("/"), verbose }
+        Self {
+            path: std::env::split_paths(&path).collect(),
+            root: PathBuf::from("/"),
+            is_root: nix::unistd::geteuid().is_root(),
+            verbose,
+        }
     }
 
     /// The program `name`, if there is one.

@@ -10,7 +10,7 @@ pub mod rust;
 pub mod sources;
 pub mod version;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
@@ -32,6 +32,8 @@ pub struct Toolchain {
     pub bindgen: PathBuf,
     /// ccache, where there is one.
     pub ccache: Option<PathBuf>,
+    /// The folders of `PATH`, where the rest is.
+    pub path: Vec<PathBuf>,
     /// What each of them says about itself; it decides what the compiler's output is.
     versions: String,
 }
@@ -43,18 +45,24 @@ impl Toolchain {
     ///
     /// [`Failure::Environment`]: what is missing or too old, and the command that installs it.
     pub fn ensure(ctx: &Ctx, minimum: Minimum) -> Result<Self> {
-        install::ensure(ctx, &[Purpose::Source, Purpose::Build], minimum)?;
-        Self::find(&Machine::this(ctx.verbose), ctx, minimum).context(Failure::Environment)
+        let machine = Machine::this(ctx.verbose);
+        install::ensure(ctx, &machine, &[Purpose::Source, Purpose::Build], minimum)?;
+        Self::find(&machine, ctx.cache(), minimum)
     }
 
-    fn find(machine: &Machine, ctx: &Ctx, minimum: Minimum) -> Result<Self> {
-        let llvm = llvm::find(machine, minimum.llvm)?;
-        let rust = rust::find(machine, minimum.rustc)?;
-        let bindgen = bindgen::find(machine, ctx.cache(), minimum.bindgen)?;
+    /// Finds the tools on `machine`, and what we have built ourselves in `cache`.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Environment`]: what is missing or too old.
+    pub fn find(machine: &Machine, cache: &Path, minimum: Minimum) -> Result<Self> {
+        let llvm = llvm::find(machine, minimum.llvm).context(Failure::Environment)?;
+        let rust = rust::find(machine, minimum.rustc).context(Failure::Environment)?;
+        let bindgen = bindgen::find(machine, cache, minimum.bindgen).context(Failure::Environment)?;
         let ask = |program: &PathBuf, args: &[&str]| machine.ask(program, args).unwrap_or_default();
         let versions =
             [ask(&llvm.clang, &["--version"]), ask(&rust.rustc, &["-vV"]), ask(&bindgen, &["--version"])].join("\n");
-        Ok(Self { llvm, rust, bindgen, ccache: machine.program("ccache"), versions })
+        Ok(Self { llvm, rust, bindgen, ccache: machine.program("ccache"), path: machine.path.clone(), versions })
     }
 
     /// A key that differs when another toolchain may build another kernel from the same source.
@@ -69,13 +77,12 @@ impl Toolchain {
 }
 
 /// What is found of each need, for a person to read.
-pub fn survey(ctx: &Ctx, purposes: &[Purpose], minimum: Minimum) -> Vec<(Need, needs::Finding)> {
-    let machine = Machine::this(ctx.verbose);
+pub fn survey(ctx: &Ctx, machine: &Machine, purposes: &[Purpose], minimum: Minimum) -> Vec<(Need, needs::Finding)> {
     needs::all(minimum)
         .into_iter()
         .filter(|need| purposes.contains(&need.purpose))
         .map(|need| {
-            let finding = need.look(&machine, ctx.cache());
+            let finding = need.look(machine, ctx.cache());
             (need, finding)
         })
         .collect()

@@ -1,0 +1,7 @@
+//! From nothing to a kernel, on machines whose tools are scripts: what happens with bad input and bad luck.
+
+mod interruption;
+mod kernel;
+mod scene;
+mod source;
+mod toolchain;
