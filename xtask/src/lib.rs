@@ -12,6 +12,7 @@ pub mod progress;
 pub mod series;
 pub mod source;
 pub mod splat;
+pub mod suite;
 pub mod task;
 pub mod toolchain;
 pub mod vm;

@@ -29,6 +29,7 @@ enum Command {
     Build(task::build::Build),
     Doctor(task::doctor::Doctor),
     Series(task::series::Series),
+    Test(task::test::Test),
     Tree(task::tree::Tree),
 }
 
@@ -39,6 +40,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Build(task) => task.run(&ctx),
         Command::Doctor(task) => task.run(&ctx),
         Command::Series(task) => task.run(&ctx),
+        Command::Test(task) => task.run(&ctx),
         Command::Tree(task) => task.run(&ctx),
     }
 }

@@ -28,6 +28,20 @@ pub fn say(line: &str) {
     }
 }
 
+/// Prints a line on standard output, above whatever bars are shown.
+pub fn show(line: &str) {
+    match &*TERMINAL {
+        // Standard output that is closed leaves nowhere to report that to.
+        Some(terminal) => drop(terminal.suspend(|| writeln!(std::io::stdout(), "{line}"))),
+        None => drop(writeln!(std::io::stdout(), "{line}")),
+    }
+}
+
+/// Whether progress is shown as bars, which need the terminal for themselves.
+pub fn has_bars() -> bool {
+    TERMINAL.is_some()
+}
+
 /// What the numbers of a [`Progress`] count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unit {

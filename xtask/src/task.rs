@@ -2,7 +2,9 @@
 
 pub mod build;
 pub mod doctor;
+pub mod guest_options;
 pub mod series;
+pub mod test;
 pub mod tree;
 
 use anyhow::Result;

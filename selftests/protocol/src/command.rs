@@ -9,8 +9,8 @@ pub enum Command {
     /// The first command a guest gets, also after it was restored from a snapshot. Answered by
     /// [`crate::Event::Ready`].
     Hello {
-        /// Fresh random bytes in hexadecimal: guests restored from one snapshot share their state otherwise.
-        seed: String,
+        /// Fresh random bytes: guests restored from one snapshot have the same to come otherwise.
+        seed: [u8; 32],
         /// The host's clock.
         clock: Clock,
     },

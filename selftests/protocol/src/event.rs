@@ -30,13 +30,10 @@ pub enum Event {
         /// Its error or panic message.
         message: String,
     },
-    /// The case on the next result line went on past its deadline, in milliseconds.
-    Overdue {
-        /// The deadline.
-        deadline_ms: u64,
-        /// What is left of the case cannot be killed: this guest is of no further use.
-        stuck: bool,
-    },
+    /// The case that runs is past its deadline; it is being killed.
+    Overdue,
+    /// What is left of the case that ran cannot be killed: this guest is of no further use.
+    Stuck,
     /// The program run by [`crate::Command::Exec`] ended.
     Exited {
         /// Its exit code; 128 and the signal's number if a signal ended it, as in a shell; 126 or 127 if it could not be started.

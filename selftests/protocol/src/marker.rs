@@ -9,7 +9,9 @@ pub enum Marker {
     Start(String),
     /// The trial of this id ended before this line.
     End(String),
-    /// All checks at the end of the run are done.
+    /// The checks at the end of the run start.
+    Finishing,
+    /// They are done.
     Finished,
 }
 
@@ -21,6 +23,7 @@ impl fmt::Display for Marker {
         match self {
             Self::Start(id) => write!(f, "start {id}"),
             Self::End(id) => write!(f, "end {id}"),
+            Self::Finishing => f.write_str("finishing"),
             Self::Finished => f.write_str("finished"),
         }
     }
@@ -40,6 +43,7 @@ impl FromStr for Marker {
         match rest.split_once(' ') {
             Some(("start", id)) => Ok(Self::Start(id.to_owned())),
             Some(("end", id)) => Ok(Self::End(id.to_owned())),
+            None if rest == "finishing" => Ok(Self::Finishing),
             None if rest == "finished" => Ok(Self::Finished),
             _ => Err(NotAMarker),
         }
@@ -52,7 +56,8 @@ mod tests {
 
     #[test]
     fn a_marker_survives_the_kernel_log() {
-        for marker in [Marker::Start("a/root".into()), Marker::End("a/userns".into()), Marker::Finished] {
+        let cases = [Marker::Start("a/root".into()), Marker::End("a/userns".into())];
+        for marker in cases.into_iter().chain([Marker::Finishing, Marker::Finished]) {
             assert_eq!(marker.to_string().parse(), Ok(marker));
         }
     }

@@ -98,7 +98,7 @@ impl Guest {
         loop {
             match self.commands.recv().context("nobody reads commands any more")?? {
                 Command::Hello { seed, clock } => {
-                    reseed(&seed).context("cannot reseed the random number generator")?;
+                    reseed(seed).context("cannot reseed the random number generator")?;
                     set_clock(clock).context("cannot set the clock")?;
                     self.tell(&ready()?)?;
                 }
@@ -154,15 +154,16 @@ impl Guest {
 
     fn trial(&mut self, case: &Case, who: Who, deadline_ms: u64) -> Result<Verdict> {
         let before = Footprint::take();
-        let report = runner::run(case, who, Duration::from_millis(deadline_ms))?;
+        let ktap = &mut self.ktap;
+        let report = runner::run(case, who, Duration::from_millis(deadline_ms), || {
+            ktap.emit(&Event::Overdue.to_line())?;
+            // Into the kernel log with the state of all blocked tasks.
+            Ok(fs::write("/proc/sysrq-trigger", "w")?)
+        })?;
         self.ktap.diagnostic(&report.output.text())?;
         self.tell(&Event::Took { ms: report.took.as_millis() as u64 })?;
-        if report.overdue {
-            // Into the kernel log with the state of all blocked tasks.
-            let _ = fs::write("/proc/sysrq-trigger", "w");
-            self.tell(&Event::Overdue { deadline_ms, stuck: report.stuck })?;
-        }
         if report.stuck {
+            self.tell(&Event::Stuck)?;
             return Ok(report.verdict);
         }
         let leaks = before.settle();
@@ -205,6 +206,7 @@ impl Guest {
     }
 
     fn finish(&mut self, with_kmemleak: bool) -> Result<()> {
+        kmsg::write(&Marker::Finishing.to_string())?;
         if with_kmemleak {
             let report = kmemleak::scan().context("kmemleak cannot scan")?;
             kmsg::write(&report)?;
@@ -225,14 +227,31 @@ fn ready() -> Result<Event> {
 }
 
 mod ioctl {
-    const RNDRESEEDCRNG: u16 = 0x5207;
-    nix::ioctl_none_bad!(reseed, RNDRESEEDCRNG);
+    const RNDADDENTROPY: u8 = 0x03;
+    const RNDRESEEDCRNG: u8 = 0x07;
+
+    /// `struct rand_pool_info` with 32 bytes in it.
+    #[repr(C)]
+    pub(super) struct RandPoolInfo {
+        pub(super) entropy_count: i32,
+        pub(super) buf_size: i32,
+        pub(super) buf: [u8; 32],
+    }
+
+    nix::ioctl_write_ptr_bad!(
+        add_entropy,
+        nix::request_code_write!(b'R', RNDADDENTROPY, 2 * size_of::<i32>()),
+        RandPoolInfo
+    );
+    nix::ioctl_none_bad!(reseed, nix::request_code_none!(b'R', RNDRESEEDCRNG));
 }
 
-/// Mixes `seed` into the kernel's random numbers and makes them start over.
-fn reseed(seed: &str) -> Result<()> {
-    let mut urandom = File::options().write(true).open("/dev/urandom")?;
-    urandom.write_all(seed.as_bytes())?;
+/// Mixes `seed` into the kernel's random numbers, counts it as random, and makes them start over.
+fn reseed(seed: [u8; 32]) -> Result<()> {
+    let urandom = File::options().write(true).open("/dev/urandom")?;
+    let info = ioctl::RandPoolInfo { entropy_count: 256, buf_size: 32, buf: seed };
+    // SAFETY: The descriptor is open and the pointer is to a live `rand_pool_info` of the size it says.
+    unsafe { ioctl::add_entropy(urandom.as_raw_fd(), &info) }?;
     // SAFETY: RNDRESEEDCRNG takes no argument, and the descriptor is open.
     unsafe { ioctl::reseed(urandom.as_raw_fd()) }?;
     Ok(())

@@ -28,15 +28,15 @@ pub(super) fn describe(need: Need) -> String {
         Need::Fuse => "FUSE",
         Need::Overlayfs => "overlayfs",
         Need::Memcg => "the memory controller of cgroup v2",
-        Need::Fsnotify => "inotify and fanotify",
-        Need::Uevent => "network namespaces",
+        Need::Fsnotify => "inotify or fanotify",
+        Need::Uevent => "network namespaces with uevents",
         Need::Swap => "swap",
         Need::Smp => "a second CPU",
         Need::FaultInjection => "fault injection for slab and page allocations",
         Need::Ikconfig => "/proc/config.gz",
         Need::Kmemleak => "kmemleak",
     };
-    format!("no {what} here ({})", symbols.join(", "))
+    format!("{what} is not here ({})", symbols.join(", "))
 }
 
 fn is_met(need: Need) -> bool {
@@ -99,6 +99,6 @@ mod tests {
 
     #[test]
     fn a_missing_need_names_the_symbols_to_turn_on() {
-        assert_eq!(describe(Need::Ext4), "no ext4 here (CONFIG_EXT4_FS)");
+        assert_eq!(describe(Need::Ext4), "ext4 is not here (CONFIG_EXT4_FS)");
     }
 }

@@ -42,18 +42,21 @@ pub(super) struct Report {
     pub output: Output,
     /// How long it ran.
     pub took: Duration,
-    /// It went on past its deadline.
-    pub overdue: bool,
     /// Its processes do not go away although they were killed.
     pub stuck: bool,
 }
 
-/// Runs `case` as `who`, for at most `deadline`.
+/// Runs `case` as `who`, for at most `deadline`; calls `on_overdue` when that passes.
 ///
 /// # Errors
 ///
 /// When its processes cannot be started.
-pub(super) fn run(case: &Case, who: Who, deadline: Duration) -> Result<Report> {
+pub(super) fn run(
+    case: &Case,
+    who: Who,
+    deadline: Duration,
+    on_overdue: impl FnOnce() -> Result<()>,
+) -> Result<Report> {
     let (ours, theirs) = Channel::pair().context("cannot make a socket pair")?;
     let (reader, writer) = io::pipe().context("cannot make a pipe")?;
     fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
@@ -76,7 +79,8 @@ pub(super) fn run(case: &Case, who: Who, deadline: Duration) -> Result<Report> {
     let child = command.spawn().context("cannot start the case's process")?;
     // Our copies of the case's ends go, or their end would never show.
     drop((command, theirs));
-    Running { child, channel: ours, pipe: reader, start, deadline, output: Output::default(), verdict: None }.finish()
+    Running { child, channel: ours, pipe: reader, start, deadline, output: Output::default(), verdict: None }
+        .finish(on_overdue)
 }
 
 /// A case under way.
@@ -91,11 +95,12 @@ struct Running {
 }
 
 impl Running {
-    fn finish(mut self) -> Result<Report> {
+    fn finish(mut self, on_overdue: impl FnOnce() -> Result<()>) -> Result<Report> {
         let mut overdue = false;
         let mut stuck = false;
         if !self.supervise(self.start + self.deadline)? {
             overdue = true;
+            on_overdue()?;
             self.output.note(&format!("no end after {:?}; its processes:", self.deadline));
             self.output.note(&stacks::of_descendants(self.child.id()));
             self.kill();
@@ -114,7 +119,7 @@ impl Running {
                 None => Verdict::Fail(without_verdict(status)),
             }
         };
-        Ok(Report { verdict, output: self.output, took, overdue, stuck })
+        Ok(Report { verdict, output: self.output, took, stuck })
     }
 
     /// Serves the case until all its processes are gone; false if `until` passes before.

@@ -245,6 +245,15 @@ impl Guest {
         }
     }
 
+    /// The next line on the control port among what has been read already.
+    pub fn pending_control(&mut self) -> Option<String> {
+        let at = self.ready.iter().position(|input| matches!(input, Input::Control(_)))?;
+        match self.ready.remove(at) {
+            Some(Input::Control(line)) => Some(line),
+            _ => None,
+        }
+    }
+
     /// Kills QEMU, and waits until it is gone.
     pub fn kill(mut self) {
         self.group = None;

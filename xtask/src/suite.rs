@@ -1,0 +1,11 @@
+//! The test suite, seen from the host: which cases run, in which guests, and how each ended.
+
+pub mod binary;
+pub mod deadline;
+pub mod drive;
+pub mod json;
+pub mod junit;
+pub mod outcome;
+pub mod plan;
+pub mod report;
+pub mod session;

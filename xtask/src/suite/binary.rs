@@ -1,0 +1,73 @@
+//! The suite's own program: built static, so that it is all a guest needs.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+use loopfs_protocol::CaseInfo;
+
+use crate::{ctx::Ctx, process, progress::Progress};
+
+const PACKAGE: &str = "loopfs-selftests";
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// Builds the program for the guest, unless it is built already, and returns where it is.
+///
+/// # Errors
+///
+/// When it does not compile; the error ends with what the compiler says.
+pub fn build(ctx: &Ctx) -> Result<PathBuf> {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(["build", "--profile", "guest", "--package", PACKAGE, "--bin", PACKAGE, "--target", TARGET]);
+    command.arg("--target-dir").arg(target_dir(ctx));
+    command.args(["--message-format", "json-render-diagnostics"]);
+    command.current_dir(ctx.root()).env("RUSTFLAGS", "-C target-feature=+crt-static");
+    let progress = Progress::spinner("build the suite");
+    let mut program = None;
+    process::stream(&mut command, ctx.verbose, |line| {
+        match executable(line) {
+            Some(path) => program = Some(path),
+            None => progress.detail(line.trim()),
+        }
+        Ok(())
+    })?;
+    drop(progress);
+    program.context("cargo built the suite and did not say where")
+}
+
+/// The suite is built with other flags than the rest of the workspace; sharing a folder, each would undo the other's work.
+fn target_dir(ctx: &Ctx) -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| ctx.root().join("target"), PathBuf::from);
+    target.join("guest")
+}
+
+/// The path of the program in a line of cargo's messages, if it has one.
+fn executable(line: &str) -> Option<PathBuf> {
+    let message: serde_json::Value = serde_json::from_str(line.strip_prefix('{').map(|_| line)?).ok()?;
+    message["executable"].as_str().map(PathBuf::from)
+}
+
+/// The cases of the suite at `program`.
+///
+/// # Errors
+///
+/// When the program does not run here or is not the suite.
+pub fn cases(program: &Path, verbose: bool) -> Result<Vec<CaseInfo>> {
+    let json = process::read(Command::new(program).args(["list", "--json"]), verbose)?;
+    serde_json::from_str(&json).with_context(|| format!("`{} list --json` lists no cases", program.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_is_found_among_cargos_messages() {
+        let artifact = r#"{"reason":"compiler-artifact","executable":"/a b/loopfs-selftests","fresh":true}"#;
+        assert_eq!(executable(artifact), Some("/a b/loopfs-selftests".into()));
+        assert_eq!(executable(r#"{"reason":"compiler-artifact","executable":null}"#), None);
+        assert_eq!(executable("   Compiling loopfs-selftests v0.1.0"), None);
+    }
+}

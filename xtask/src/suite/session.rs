@@ -1,0 +1,507 @@
+//! One guest that runs cases: what it says on its ports and on its console, put together.
+//!
+//! The guest marks in the kernel log where each case starts and ends. A kernel message between two
+//! marks belongs to the case between them, and one between two cases to the one before.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use loopfs_protocol::{Clock, Command, Event, Marker, Missing};
+
+use super::{
+    deadline::Deadlines,
+    outcome::{Outcome, TestResult},
+    plan::Trial,
+};
+use crate::{
+    ktap::{self, Collector},
+    splat::{Detector, Splat},
+    vm::{
+        console::{Console, Excerpt, message},
+        guest::{Ending, Guest, Input},
+    },
+};
+
+/// How long the console may lag behind the control port.
+const LAG: Duration = Duration::from_secs(5);
+
+/// How long a hung guest gets to answer the emergency keys.
+const LAST_WORDS: Duration = Duration::from_millis(700);
+
+/// What the kernel said in one stretch of the log.
+#[derive(Clone, Debug, Default)]
+pub struct Stretch {
+    log: Excerpt,
+    splats: Vec<Splat>,
+}
+
+impl Stretch {
+    fn push(&mut self, line: String, detector: &Detector) {
+        self.splats.extend(detector.check(message(&line)));
+        self.log.push(line);
+    }
+
+    /// Adds all of this to `result`.
+    pub fn add_to(self, result: &mut TestResult) {
+        result.add_kernel_log(self.log.lines(), self.splats);
+    }
+
+    fn is_fatal(&self) -> bool {
+        self.splats.iter().any(|splat| splat.fatal)
+    }
+
+    fn panic(&self) -> Option<&Splat> {
+        self.splats.iter().find(|splat| splat.fatal)
+    }
+}
+
+/// How a wait for something ended otherwise.
+#[derive(Debug)]
+enum End {
+    /// QEMU is gone.
+    Ended(Ending),
+    /// Time is up.
+    Silent,
+    /// The guest says what makes no sense.
+    Nonsense(String),
+}
+
+/// A guest under way.
+#[derive(Debug)]
+pub struct Session<'run> {
+    guest: Guest,
+    console: Console,
+    detector: &'run Detector,
+    deadlines: &'run Deadlines,
+    /// What the kernel said since the last mark.
+    now: Stretch,
+    kunit: Option<Collector>,
+    boot: Duration,
+    number: usize,
+}
+
+/// How a case ended, and whether the guest can go on.
+#[derive(Debug)]
+pub struct CaseEnd {
+    /// What the kernel said since the case before, which belongs to that one.
+    pub before: Stretch,
+    /// The result.
+    pub result: TestResult,
+    /// The guest may run another case.
+    pub alive: bool,
+}
+
+/// What a guest that does not come up leaves.
+#[derive(Debug)]
+pub struct Stillborn {
+    /// How and why.
+    pub result: TestResult,
+}
+
+impl<'run> Session<'run> {
+    /// Watches over `guest`, which was just started.
+    ///
+    /// # Errors
+    ///
+    /// When the console cannot be recorded at `log`.
+    pub fn new(guest: Guest, log: &Path, detector: &'run Detector, deadlines: &'run Deadlines) -> Result<Self> {
+        Ok(Self {
+            guest,
+            console: Console::record_to(log)?,
+            detector,
+            deadlines,
+            now: Stretch::default(),
+            kunit: Some(Collector::default()),
+            boot: Duration::ZERO,
+            number: 0,
+        })
+    }
+
+    /// Waits for PID 1.
+    ///
+    /// # Errors
+    ///
+    /// On Ctrl-C, or when the disk is full. A guest that does not come up is no error but [`Stillborn`].
+    pub fn boot(&mut self) -> Result<Result<(), Stillborn>> {
+        let until = self.guest.started() + self.deadlines.boot();
+        let end = match self.next_line(until)? {
+            Ok(line) if Event::from_line(&line).is_ok_and(|event| event == Some(Event::Booted)) => {
+                self.boot = self.guest.started().elapsed();
+                return Ok(Ok(()));
+            }
+            Ok(line) => End::Nonsense(line),
+            Err(end) => end,
+        };
+        let mut result = TestResult::own("boot", Outcome::Pass, None);
+        self.conclude(&mut result, end, "while it booted", self.deadlines.boot())?;
+        Ok(Err(Stillborn { result }))
+    }
+
+    /// Takes over a guest restored from a snapshot, which had booted in `boot` and waits for its first command.
+    pub fn resume(&mut self, boot: Duration) {
+        self.boot = boot;
+        self.kunit = None;
+    }
+
+    /// Takes what the kernel said since the last mark.
+    pub fn take_stretch(&mut self) -> Stretch {
+        std::mem::take(&mut self.now)
+    }
+
+    /// How long the guest took from the start of QEMU to PID 1.
+    pub fn boot_time(&self) -> Duration {
+        self.boot
+    }
+
+    /// Where the console is recorded.
+    pub fn log(&self) -> &Path {
+        self.console.path()
+    }
+
+    /// Sets up a guest that has booted or was restored, and starts a KTAP stream of `cases` cases.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Session::boot`].
+    pub fn greet(&mut self, cases: usize, missing: Missing) -> Result<Result<(), Stillborn>> {
+        let mut seed = [0; 32];
+        fastrand::Rng::new().fill(&mut seed);
+        let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let clock = Clock { seconds: since_epoch.as_secs().cast_signed(), nanoseconds: since_epoch.subsec_nanos() };
+        self.send(&Command::Hello { seed, clock });
+        let until = Instant::now() + self.deadlines.cleanup();
+        let end = match self.next_line(until)? {
+            Ok(line) => match Event::from_line(&line) {
+                Ok(Some(Event::Ready { .. })) => match self.plan(cases, missing)? {
+                    None => return Ok(Ok(())),
+                    Some(end) => end,
+                },
+                _ => End::Nonsense(line),
+            },
+            Err(end) => end,
+        };
+        let mut result = TestResult::own("boot", Outcome::Pass, None);
+        self.conclude(&mut result, end, "when it was greeted", self.deadlines.cleanup())?;
+        Ok(Err(Stillborn { result }))
+    }
+
+    /// The results of the kernel's own tests, which it ran while it booted.
+    pub fn take_kunit(&mut self) -> Vec<ktap::Nested> {
+        self.kunit.take().map(Collector::finish).unwrap_or_default()
+    }
+
+    /// Starts another KTAP stream of `cases` cases in a guest that has run some.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Session::boot`].
+    pub fn plan_more(&mut self, cases: usize, missing: Missing) -> Result<bool> {
+        Ok(self.plan(cases, missing)?.is_none())
+    }
+
+    fn plan(&mut self, cases: usize, missing: Missing) -> Result<Option<End>> {
+        self.number = 0;
+        self.send(&Command::Plan { cases, missing });
+        let until = Instant::now() + self.deadlines.cleanup();
+        for expected in [ktap::Line::Version, ktap::Line::Plan(cases)] {
+            match self.next_line(until)? {
+                Ok(line) if ktap::parse(&line).1 == expected => {}
+                Ok(line) => return Ok(Some(End::Nonsense(line))),
+                Err(end) => return Ok(Some(end)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Runs one case to its end, whatever that is.
+    ///
+    /// # Errors
+    ///
+    /// On Ctrl-C, or when the disk is full.
+    pub fn case(&mut self, trial: &Trial) -> Result<CaseEnd> {
+        let id = trial.id();
+        let deadline = self.deadlines.case(self.boot, trial.case.patience);
+        self.number += 1;
+        self.send(&Command::Case {
+            name: trial.case.name.clone(),
+            who: trial.who.clone(),
+            deadline_ms: deadline.as_millis() as u64,
+        });
+        let mut case = Case::new(&id, &trial.case.spec, self.number);
+        let mut until = Instant::now() + deadline + self.deadlines.silence();
+        let end = loop {
+            if case.is_over() {
+                // Whatever came along with the verdict belongs to this case as well.
+                let more = self.guest.pending_control();
+                break more.map(|line| End::Nonsense(format!("after the verdict came: {line}")));
+            }
+            match self.guest.next(until, None)? {
+                Some(Input::Console(bytes)) => {
+                    for line in self.console.push(&bytes)? {
+                        case.hear(line, &mut self.now, self.detector);
+                    }
+                }
+                Some(Input::Control(line)) => match case.understand(&line) {
+                    Ok(()) => until = until.max(Instant::now() + case.patience(self.deadlines)),
+                    Err(why) => break Some(End::Nonsense(why)),
+                },
+                Some(Input::Stdout(_) | Input::Stderr(_)) => {}
+                Some(Input::Ended(ending)) => break Some(End::Ended(ending)),
+                None if case.judged => {
+                    break Some(End::Nonsense("the marks of this case did not show in the kernel log".to_owned()));
+                }
+                None => break Some(End::Silent),
+            }
+        };
+        let Case { mut result, before, stuck, .. } = case;
+        let before = before.unwrap_or_default();
+        let mut alive = end.is_none() && !stuck;
+        match end {
+            None => {
+                let during = std::mem::take(&mut self.now);
+                alive &= !during.is_fatal();
+                during.add_to(&mut result);
+                if stuck {
+                    self.last_words(&mut result)?;
+                }
+            }
+            Some(end) => self.conclude(&mut result, end, "in this case", deadline)?,
+        }
+        Ok(CaseEnd { before, result, alive })
+    }
+
+    /// Lets the guest do its last checks and end. Returns what the kernel said after the last case, which belongs to it,
+    /// and the result of the checks.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Session::case`].
+    pub fn finish(mut self, kmemleak: bool) -> Result<(Stretch, TestResult)> {
+        self.send(&Command::Finish { kmemleak });
+        let mut result = TestResult::own("end-of-run", Outcome::Pass, None);
+        let until = Instant::now() + self.deadlines.finish();
+        let mut before = None;
+        let (mut finished, mut bye) = (false, false);
+        let end = loop {
+            match self.guest.next(until, None)? {
+                Some(Input::Console(bytes)) => {
+                    for line in self.console.push(&bytes)? {
+                        match message(&line).parse() {
+                            Ok(Marker::Finishing) => before = Some(std::mem::take(&mut self.now)),
+                            Ok(Marker::Finished) => finished = true,
+                            _ => self.now.push(line, self.detector),
+                        }
+                    }
+                }
+                Some(Input::Control(line)) => match Event::from_line(&line) {
+                    Ok(Some(Event::Bye)) => bye = true,
+                    _ => break Some(End::Nonsense(line)),
+                },
+                Some(Input::Stdout(_) | Input::Stderr(_)) => {}
+                Some(Input::Ended(_)) if finished && bye => break None,
+                Some(Input::Ended(ending)) => break Some(End::Ended(ending)),
+                None => break Some(End::Silent),
+            }
+        };
+        match end {
+            None => std::mem::take(&mut self.now).add_to(&mut result),
+            Some(end) => {
+                self.conclude(&mut result, end, "in the checks after the last case", self.deadlines.finish())?;
+            }
+        }
+        Ok((before.unwrap_or_default(), result))
+    }
+
+    /// Gives the guest up, for one to keep its state as a snapshot.
+    pub fn into_guest(self) -> Guest {
+        self.guest
+    }
+
+    fn send(&mut self, command: &Command) {
+        // If the guest is gone, the wait for its answer tells, with all that is known by then.
+        let _ = self.guest.send(&command.to_line());
+    }
+
+    /// Waits for the next line on the control port, and hears what the console says meanwhile.
+    fn next_line(&mut self, until: Instant) -> Result<Result<String, End>> {
+        loop {
+            match self.guest.next(until, None)? {
+                Some(Input::Console(bytes)) => {
+                    for line in self.console.push(&bytes)? {
+                        if let Some(kunit) = &mut self.kunit {
+                            kunit.push(message(&line));
+                        }
+                        self.now.push(line, self.detector);
+                    }
+                }
+                Some(Input::Control(line)) => return Ok(Ok(line)),
+                Some(Input::Stdout(_) | Input::Stderr(_)) => {}
+                Some(Input::Ended(ending)) => return Ok(Err(End::Ended(ending))),
+                None => return Ok(Err(End::Silent)),
+            }
+        }
+    }
+
+    /// Writes down why a guest that did not do its part is given up.
+    fn conclude(&mut self, result: &mut TestResult, end: End, when: &str, deadline: Duration) -> Result<()> {
+        if let Some(rest) = self.console.rest() {
+            self.now.push(rest, self.detector);
+        }
+        let now = std::mem::take(&mut self.now);
+        let panic = now.panic().map(|splat| splat.line.clone());
+        let (outcome, why) = match (&end, panic) {
+            (End::Ended(_), Some(panic)) => (Outcome::Crash, format!("the kernel died {when}: {panic}")),
+            (End::Ended(ending), None) => (Outcome::Lost, lost(ending, when)),
+            (End::Nonsense(line), _) => (Outcome::Lost, format!("the guest made no sense {when}: {line}")),
+            (End::Silent, panic) => {
+                let cause = panic.map(|line| format!(", after: {line}")).unwrap_or_default();
+                (
+                    Outcome::Hang,
+                    format!("nothing came from the guest {when} within {:.0} s{cause}", deadline.as_secs_f64()),
+                )
+            }
+        };
+        result.outcome = outcome;
+        result.message = Some(match result.message.take() {
+            Some(before) => format!("{why}\n{before}"),
+            None => why,
+        });
+        now.add_to(result);
+        if !matches!(end, End::Ended(_)) {
+            self.last_words(result)?;
+        }
+        Ok(())
+    }
+
+    /// Asks a guest that does not answer what its tasks and CPUs are doing.
+    fn last_words(&mut self, result: &mut TestResult) -> Result<()> {
+        for key in ['w', 'l'] {
+            if let Err(error) = self.guest.sysrq(key) {
+                result.kernel_log.push(format!("[the emergency key {key} could not be typed: {error:#}]"));
+            }
+        }
+        let until = Instant::now() + LAST_WORDS;
+        let mut words = Excerpt::default();
+        while let Some(input) = self.guest.next(until, None)? {
+            match input {
+                Input::Console(bytes) => self.console.push(&bytes)?.into_iter().for_each(|line| words.push(line)),
+                Input::Ended(_) => break,
+                _ => {}
+            }
+        }
+        result.kernel_log.extend(words.lines());
+        match self.guest.qmp().human("info registers -a") {
+            Ok(registers) => {
+                result.kernel_log.push("[QEMU's info registers -a]".to_owned());
+                let named =
+                    |line: &&str| line.starts_with("CPU#") || line.starts_with("RAX") || line.starts_with("RIP");
+                result.kernel_log.extend(registers.lines().filter(named).map(str::to_owned));
+            }
+            Err(error) => result.kernel_log.push(format!("[no registers: {error:#}]")),
+        }
+        Ok(())
+    }
+}
+
+fn lost(ending: &Ending, when: &str) -> String {
+    let said = if ending.said.is_empty() { String::new() } else { format!("; QEMU said: {}", ending.said) };
+    format!("the guest ended {when} without a verdict (QEMU: {}){said}", ending.status)
+}
+
+/// A case under way.
+struct Case<'case> {
+    id: &'case str,
+    number: usize,
+    result: TestResult,
+    /// What the kernel said before the case started.
+    before: Option<Stretch>,
+    ended: bool,
+    judged: bool,
+    /// Its deadline has passed, as the guest says.
+    overdue: bool,
+    stuck: bool,
+}
+
+impl<'case> Case<'case> {
+    fn new(id: &'case str, spec: &[String], number: usize) -> Self {
+        let mut result = TestResult::own(id, Outcome::Pass, None);
+        result.spec = spec.to_vec();
+        Self { id, number, result, before: None, ended: false, judged: false, overdue: false, stuck: false }
+    }
+
+    /// The verdict is there, and the console has caught up with it.
+    fn is_over(&self) -> bool {
+        self.judged && self.ended
+    }
+
+    /// How much longer than now the guest may be silent.
+    fn patience(&self, deadlines: &Deadlines) -> Duration {
+        if self.judged { LAG } else { deadlines.cleanup() }
+    }
+
+    /// Takes a line of the console.
+    fn hear(&mut self, line: String, now: &mut Stretch, detector: &Detector) {
+        match message(&line).parse() {
+            Ok(Marker::Start(id)) if id == self.id && self.before.is_none() => self.before = Some(std::mem::take(now)),
+            Ok(Marker::End(id)) if id == self.id && self.before.is_some() => self.ended = true,
+            _ => now.push(line, detector),
+        }
+    }
+
+    /// Takes a line of the control port.
+    fn understand(&mut self, line: &str) -> Result<(), String> {
+        if self.judged {
+            return Err(format!("after the verdict came: {line}"));
+        }
+        match Event::from_line(line).map_err(|error| format!("{error}: {line}"))? {
+            Some(Event::Took { ms }) => self.result.duration_ms = ms,
+            Some(Event::Failed { message }) => self.result.message = Some(message),
+            Some(Event::Overdue) => self.overdue = true,
+            Some(Event::Stuck) => self.stuck = true,
+            Some(other) => return Err(format!("{other:?}")),
+            None => match ktap::parse(line) {
+                (0, ktap::Line::Result(result)) => self.judge(&result)?,
+                (0, ktap::Line::Diagnostic(text)) => {
+                    let text = text.strip_prefix("# ").unwrap_or(&text[1..]);
+                    self.result.output.push(text.to_owned());
+                }
+                _ => return Err(line.to_owned()),
+            },
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, line: &ktap::ResultLine<'_>) -> Result<(), String> {
+        if (line.name, line.number) != (self.id, self.number) {
+            return Err(format!("a result for {} as number {}", line.name, line.number));
+        }
+        self.judged = true;
+        self.result.outcome = match (line.ok, line.skip) {
+            _ if self.overdue || self.stuck => Outcome::Hang,
+            (true, Some(reason)) => {
+                self.result.message = Some(reason.to_owned());
+                Outcome::Skip
+            }
+            (true, None) => Outcome::Pass,
+            (false, _) => Outcome::Fail,
+        };
+        Ok(())
+    }
+}
+
+/// How a guest's boot is judged: by what the kernel said until the first case, which `before` is.
+pub fn boot_result(before: Stretch, took: Duration) -> TestResult {
+    let mut result = TestResult::own("boot", Outcome::Pass, None);
+    result.duration_ms = took.as_millis() as u64;
+    before.add_to(&mut result);
+    result
+}
+
+/// Makes sure that the console's recording can be named in an error.
+pub fn log_path(folder: &Path, number: usize) -> Result<std::path::PathBuf> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    Ok(folder.join(format!("console-{number}.log")))
+}

@@ -1,0 +1,179 @@
+//! What `test` and `run` let the person say about the guest, and what comes of it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use loopfs_protocol::CaseInfo;
+
+use crate::{
+    ctx::Ctx,
+    error::Failure,
+    kconfig::Flavour,
+    kernel::patched::{Order, build_patched},
+    progress,
+    suite::binary,
+    toolchain::{install, needs::Purpose, version::Minimum},
+    vm::{
+        accel::{self, Accel, Choice, Decision},
+        initramfs::Initramfs,
+        machine::Machine,
+        qemu::Qemu,
+    },
+};
+
+/// How many runs' recordings of consoles are kept.
+const KEPT: usize = 20;
+
+/// Options on the guest.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Guest")]
+pub struct GuestOptions {
+    /// Boot this vmlinux instead of building one.
+    #[arg(long, value_name = "FILE")]
+    kernel: Option<PathBuf>,
+    /// Take the kernel source from this git tree, tarball or folder instead of downloading it.
+    #[arg(long, value_name = "PATH", conflicts_with = "kernel")]
+    from: Option<PathBuf>,
+    /// Use this build of the suite instead of building it.
+    #[arg(long, value_name = "FILE")]
+    suite: Option<PathBuf>,
+    /// Use this QEMU.
+    #[arg(long, value_name = "PROGRAM", env = "LOOPFS_QEMU")]
+    qemu: Option<PathBuf>,
+    /// How the guest's instructions are run.
+    #[arg(long, value_enum, default_value_t)]
+    accel: Choice,
+    /// Give every guest this many CPUs; otherwise one, and two for the cases that need them.
+    #[arg(long, value_name = "CPUS", value_parser = clap::value_parser!(u16).range(1..))]
+    smp: Option<u16>,
+    /// Wait for a debugger before the kernel starts; no deadline holds then.
+    #[arg(long)]
+    gdb: bool,
+}
+
+/// All that a guest needs, found, built and decided.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The QEMU.
+    pub qemu: Qemu,
+    /// The machine, with one CPU.
+    pub machine: Machine,
+    /// An empty folder for the consoles' recordings.
+    pub logs: PathBuf,
+}
+
+impl GuestOptions {
+    /// The suite's program: the one named, or one just built.
+    ///
+    /// # Errors
+    ///
+    /// As for [`binary::build`].
+    pub fn suite(&self, ctx: &Ctx) -> Result<PathBuf> {
+        match &self.suite {
+            Some(program) => existing(program, "the suite"),
+            None => binary::build(ctx),
+        }
+    }
+
+    /// How many CPUs the person wants.
+    pub fn cpus(&self) -> Option<usize> {
+        self.smp.map(usize::from)
+    }
+
+    /// Builds or finds all that a guest needs; `program` becomes its PID 1.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is missing or fails, each with what to do.
+    pub fn prepare(&self, ctx: &Ctx, flavour: Flavour, program: &Path, cases: &[CaseInfo]) -> Result<Prepared> {
+        let kernel = match &self.kernel {
+            Some(kernel) => existing(kernel, "the kernel")?,
+            None => {
+                let order = Order { flavour, from: self.from.as_deref(), loopfs: true, cases };
+                build_patched(ctx, &order)?.vmlinux
+            }
+        };
+        let initramfs = Initramfs::new(program).write_to(&ctx.cache().join("initramfs"))?;
+        if self.qemu.is_none() {
+            install::ensure(ctx, &[Purpose::Guest], Minimum::default())?;
+        }
+        let qemu = Qemu::find(self.qemu.as_deref(), ctx.verbose)?;
+        let logs = new_log_folder(ctx)?;
+        let debug = flavour == Flavour::Debug;
+        let mut machine = Machine {
+            kernel,
+            initramfs,
+            accel: Accel::tcg(),
+            cpus: 1,
+            // KASAN's shadow takes an eighth, and what is freed stays in quarantine.
+            memory_mib: if debug { 1024 } else { 512 },
+            // KUnit reports at the level of information; otherwise warnings are all that is of interest.
+            log_level: if debug { 7 } else { 5 },
+            with_streams: false,
+            gdb: None,
+        };
+        let Decision { accel, reason } = accel::decide(self.accel, &qemu, &machine, ctx.cache(), ctx.verbose)?;
+        machine.accel = accel;
+        progress::say(&format!("guest: {}, accelerator {} ({reason})", machine.kernel.display(), accel.name()));
+        if self.gdb {
+            let socket = logs.join("gdb.sock");
+            progress::say(&format!(
+                "debugger: gdb {} -ex 'target remote {}'",
+                machine.kernel.display(),
+                socket.display()
+            ));
+            machine.gdb = Some(socket);
+        }
+        Ok(Prepared { qemu, machine, logs })
+    }
+
+    /// These options as words of a command line, each with a space before it.
+    pub fn as_words(&self) -> String {
+        let mut words = String::new();
+        let mut word = |name: &str, value: String| words.push_str(&format!(" --{name} {value}"));
+        let path = |path: &PathBuf| format!("'{}'", path.display());
+        if let Some(kernel) = &self.kernel {
+            word("kernel", path(kernel));
+        }
+        if let Some(from) = &self.from {
+            word("from", path(from));
+        }
+        if let Some(suite) = &self.suite {
+            word("suite", path(suite));
+        }
+        if let Some(smp) = self.smp {
+            word("smp", smp.to_string());
+        }
+        words
+    }
+}
+
+fn existing(path: &Path, what: &str) -> Result<PathBuf> {
+    let found = path.canonicalize();
+    let found = found.with_context(|| format!("{what} cannot be read at {}", path.display()));
+    let found = found.context(Failure::Environment)?;
+    ensure!(found.is_file(), "{} is no file", path.display());
+    Ok(found)
+}
+
+/// Makes a folder for this run's recordings and removes those of old runs.
+fn new_log_folder(ctx: &Ctx) -> Result<PathBuf> {
+    let parent = ctx.cache().join("runs");
+    fs::create_dir_all(&parent).with_context(|| format!("cannot create {}", parent.display()))?;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let folder = parent.join(format!("{}-{}", now.as_secs(), std::process::id()));
+    fs::create_dir(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+
+    let entries = fs::read_dir(&parent).with_context(|| format!("cannot read {}", parent.display()))?;
+    let mut runs: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    // The names start with the time, in as many digits for all of them.
+    runs.sort();
+    for old in &runs[..runs.len().saturating_sub(KEPT)] {
+        // Another run may remove it at the same time.
+        let _ = fs::remove_dir_all(old);
+    }
+    Ok(folder)
+}

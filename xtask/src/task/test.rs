@@ -1,0 +1,241 @@
+//! `cargo xtask test`: the suite, in guests.
+
+use std::{
+    cell::Cell,
+    path::PathBuf,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context as _, Result, anyhow};
+use loopfs_protocol::{CaseInfo, Missing};
+
+use super::{
+    Task,
+    guest_options::{GuestOptions, Prepared},
+};
+use crate::{
+    ctx::Ctx,
+    error::Failure,
+    kconfig::Flavour,
+    progress::{self, seconds},
+    splat::Detector,
+    suite::{
+        binary,
+        deadline::Deadlines,
+        drive::{Setup, in_a_guest_each, in_one_guest},
+        json, junit,
+        plan::{Trial, select, shuffle},
+        report::{Again, Reporter},
+    },
+};
+
+/// Runs the suite in guests and tells how each case ended
+///
+/// Example: cargo xtask test --config debug unlink U1
+#[derive(Debug, clap::Args)]
+pub struct Test {
+    /// Run only cases whose name contains this, or that cover this line of SPEC.md.
+    filter: Vec<String>,
+    /// The kernel configuration.
+    #[arg(long, value_enum, default_value_t = Flavour::Default)]
+    config: Flavour,
+    /// What keeps cases apart: processes in one guest, or a guest each.
+    #[arg(long, value_enum, default_value_t)]
+    isolate: Isolate,
+    /// List the cases, and run none.
+    #[arg(long)]
+    list: bool,
+    /// Run everything this many times.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    repeat: Option<u32>,
+    /// Repeat, without end unless --repeat names one, until something fails.
+    #[arg(long)]
+    until_fail: bool,
+    /// Run in another order each time; the seed is printed, and gives the same orders again.
+    #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true)]
+    shuffle: Option<Option<u64>>,
+    /// Write a report for CI systems to this file.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Write all that is known about the run to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    #[command(flatten)]
+    guest: GuestOptions,
+    /// Skip the cases whose needs the kernel does not meet, as for a kernel without loopfs; otherwise they fail.
+    #[arg(long)]
+    skip_unmet: bool,
+    /// Multiply every deadline by this.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = positive)]
+    timeout_scale: f64,
+}
+
+/// What keeps cases apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Isolate {
+    /// One guest; each case has its own processes and namespaces.
+    #[default]
+    Process,
+    /// A guest for each case, all from one snapshot.
+    Vm,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(factor) if factor > 0.0 && f64::is_finite(factor) => Ok(factor),
+        _ => Err("a factor is a number above 0, such as 2.5".to_owned()),
+    }
+}
+
+impl Task for Test {
+    fn run(self, ctx: &Ctx) -> Result<()> {
+        let program = self.guest.suite(ctx)?;
+        let cases = binary::cases(&program, ctx.verbose)?;
+        if self.list {
+            list(&select(&cases, &self.filter).context(Failure::Environment)?);
+            return Ok(());
+        }
+        let trials = select(&cases, &self.filter).context(Failure::Environment)?;
+        let guest = self.guest.prepare(ctx, self.config, &program, &cases)?;
+        let setup = self.setup(ctx, guest)?;
+
+        let seed = self.seed();
+        if let Some(seed) = seed {
+            progress::say(&format!("order: shuffled, --shuffle={seed} gives it again"));
+        }
+        let mut reporter = Reporter::new(self.total(trials.len()), self.until_fail, self.again(&setup));
+        self.drive(&setup, trials, seed, &mut reporter)?;
+        let boots: Vec<u64> = reporter.boots().iter().map(|boot| boot.as_millis() as u64).collect();
+        let (results, summary) = (reporter.results(), reporter.summary());
+        if let Some(file) = &self.junit {
+            junit::write(results, &self.config.to_string(), file)?;
+        }
+        if let Some(file) = &self.json {
+            let report = json::Report {
+                kernel: &setup.machine.kernel,
+                config: &self.config.to_string(),
+                accelerator: setup.machine.accel.name(),
+                qemu: setup.qemu.version(),
+                seed,
+                boots_ms: &boots,
+                summary,
+                results,
+            };
+            report.write(file)?;
+        }
+        reporter.close();
+        match summary.failure() {
+            None => Ok(()),
+            Some(failure) => Err(anyhow!("see above").context(failure)),
+        }
+    }
+}
+
+impl Test {
+    fn setup(&self, ctx: &Ctx, guest: Prepared) -> Result<Setup> {
+        let debug = self.config == Flavour::Debug;
+        let scale = if guest.machine.gdb.is_some() { 1e6 } else { self.timeout_scale };
+        let deadlines = Deadlines::new(scale, debug);
+        let rounds = if self.until_fail { self.repeat.unwrap_or(u32::MAX) } else { self.repeat.unwrap_or(1) };
+        progress::say(&format!(
+            "deadlines: {} to boot, {} and more for a case, {} for the run",
+            seconds(deadlines.boot()),
+            seconds(deadlines.case(std::time::Duration::ZERO, 1)),
+            seconds(deadlines.run(rounds)),
+        ));
+        Ok(Setup {
+            qemu: guest.qemu,
+            machine: guest.machine,
+            detector: Detector::from_file(&ctx.root().join("ci/splats.toml"))?,
+            until: Instant::now() + deadlines.run(rounds),
+            deadlines,
+            missing: match (self.skip_unmet, debug) {
+                (true, _) => Missing::Skip,
+                (false, true) => Missing::Fail,
+                (false, false) => Missing::FailUnlessDebugOnly,
+            },
+            debug,
+            logs: guest.logs,
+            started: Cell::new(0),
+            verbose: ctx.verbose,
+        })
+    }
+
+    /// Runs the trials in as many guests as their needs for CPUs make it.
+    fn drive(&self, setup: &Setup, trials: Vec<Trial>, seed: Option<u64>, reporter: &mut Reporter) -> Result<()> {
+        for (cpus, trials) in self.by_cpus(trials) {
+            let rounds = (0..self.rounds()).map(|round| {
+                let mut trials = trials.clone();
+                if let Some(seed) = seed {
+                    shuffle(&mut trials, seed, round);
+                }
+                trials
+            });
+            match self.isolate {
+                Isolate::Process => in_one_guest(setup, cpus, rounds, reporter)?,
+                Isolate::Vm => in_a_guest_each(setup, cpus, rounds, reporter)?,
+            }
+            if self.until_fail && reporter.summary().failed > 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// A guest with one CPU boots faster; those cases that race get one with two.
+    fn by_cpus(&self, trials: Vec<Trial>) -> Vec<(usize, Vec<Trial>)> {
+        let host = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let most = self.guest.cpus().unwrap_or(2).min(host);
+        let (smp, single): (Vec<_>, Vec<_>) = trials.into_iter().partition(|trial| trial.case.wants_smp());
+        // Repeating until a failure has no end, so that a second guest would never come.
+        if self.guest.cpus().is_some() || self.until_fail || single.is_empty() {
+            let cpus = if smp.is_empty() { self.guest.cpus().unwrap_or(1).min(host) } else { most };
+            return vec![(cpus, single.into_iter().chain(smp).collect())];
+        }
+        [(1, single), (most, smp)].into_iter().filter(|(_, trials)| !trials.is_empty()).collect()
+    }
+
+    fn rounds(&self) -> u64 {
+        match (self.until_fail, self.repeat) {
+            (true, None) => u64::MAX,
+            (_, repeat) => repeat.unwrap_or(1).into(),
+        }
+    }
+
+    /// How many cases will run, if that is known.
+    fn total(&self, trials: usize) -> Option<usize> {
+        usize::try_from(self.rounds()).ok().filter(|rounds| *rounds < 1 << 32).map(|rounds| rounds * trials)
+    }
+
+    fn seed(&self) -> Option<u64> {
+        self.shuffle.map(|seed| {
+            seed.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() % 100_000)
+        })
+    }
+
+    fn again(&self, setup: &Setup) -> Again {
+        let mut command = "cargo xtask test".to_owned();
+        if self.config != Flavour::Default {
+            command.push_str(&format!(" --config {}", self.config));
+        }
+        if self.isolate == Isolate::Vm {
+            command.push_str(" --isolate vm");
+        }
+        command.push_str(&self.guest.as_words());
+        Again { command, logs: setup.logs.clone() }
+    }
+}
+
+fn list(trials: &[Trial]) {
+    let mut cases: Vec<(&CaseInfo, Vec<&str>)> = Vec::new();
+    for trial in trials {
+        match cases.last_mut().filter(|(case, _)| case.name == trial.case.name) {
+            Some((_, who)) => who.push(&trial.who),
+            None => cases.push((&trial.case, vec![&trial.who])),
+        }
+    }
+    for (case, who) in &cases {
+        progress::show(&format!("{:<12} {} ({})", case.spec.join(","), case.name, who.join(", ")));
+    }
+    progress::show(&format!("{} cases, {} trials", cases.len(), trials.len()));
+}
