@@ -27,6 +27,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Build(task::build::Build),
+    Ci(task::ci::Ci),
     Doctor(task::doctor::Doctor),
     Series(task::series::Series),
     Test(task::test::Test),
@@ -38,6 +39,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     let ctx = Ctx::new(cli.verbose, cli.no_install)?;
     match cli.command {
         Command::Build(task) => task.run(&ctx),
+        Command::Ci(task) => task.run(&ctx),
         Command::Doctor(task) => task.run(&ctx),
         Command::Series(task) => task.run(&ctx),
         Command::Test(task) => task.run(&ctx),

@@ -1,6 +1,7 @@
 //! The tasks a person can name on the command line, one file each.
 
 pub mod build;
+pub mod ci;
 pub mod doctor;
 pub mod guest_options;
 pub mod series;
