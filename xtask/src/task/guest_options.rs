@@ -15,7 +15,7 @@ use crate::{
     kernel::patched::{Order, build_patched},
     progress,
     suite::binary,
-    toolchain::{install, needs::Purpose, version::Minimum},
+    toolchain::{self, install, needs::Purpose, version::Minimum},
     vm::{
         accel::{self, Accel, Choice, Decision},
         initramfs::Initramfs,
@@ -98,7 +98,12 @@ impl GuestOptions {
         };
         let initramfs = Initramfs::new(program).write_to(&ctx.cache().join("initramfs"))?;
         if self.qemu.is_none() {
-            install::ensure(ctx, &[Purpose::Guest], Minimum::default())?;
+            install::ensure(
+                ctx,
+                &toolchain::machine::Machine::this(ctx.verbose),
+                &[Purpose::Guest],
+                Minimum::default(),
+            )?;
         }
         let qemu = Qemu::find(self.qemu.as_deref(), ctx.verbose)?;
         let logs = new_log_folder(ctx)?;
