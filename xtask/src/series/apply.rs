@@ -168,7 +168,7 @@ pub fn classify(scratch: &Scratch, base: &str, patches: &[Input]) -> Result<Vec<
 }
 
 /// Hands `patches` to one `git am` and returns what it said if it stopped.
-fn hand_over(scratch: &Scratch, patches: &[Input], options: &[&str]) -> Result<Option<String>> {
+pub(super) fn hand_over(scratch: &Scratch, patches: &[Input], options: &[&str]) -> Result<Option<String>> {
     let (_mails, files) = mail_files(scratch, patches)?;
     let output = scratch.git().attempt(
         ["am", "--quiet", "--committer-date-is-author-date", "--no-keep-cr"]
@@ -193,7 +193,7 @@ fn mail_files(scratch: &Scratch, patches: &[Input]) -> Result<(TempDir, Vec<Path
 }
 
 /// The commits from `base` to the checked out one, oldest first.
-fn commits(git: &Git, base: &str) -> Result<Vec<String>> {
+pub(super) fn commits(git: &Git, base: &str) -> Result<Vec<String>> {
     Ok(git.read(["rev-list", "--reverse", &format!("{base}..HEAD")])?.lines().map(str::to_owned).collect())
 }
 

@@ -12,7 +12,7 @@ use super::{
     apply,
     edits::mirrored_files,
     export::{self, Exported},
-    folder::{Entry, Folder, PATCHES, inputs},
+    folder::{self, Entry, Folder, PATCHES, inputs},
     git::{AUTHOR_EMAIL, AUTHOR_NAME, Git},
     mapping,
     patch::{ChangeKind, FileChange, Patch},
@@ -57,6 +57,7 @@ pub struct Report {
 ///
 /// When files or the base cannot be read; what is wrong with the series is in the report.
 pub fn check(ctx: &Ctx, base: &Base) -> Result<Report> {
+    let _series = folder::lock(ctx)?;
     let folder = Folder::read(&ctx.root().join(PATCHES))?;
     let mut report = Report { patches: folder.entries.len(), ..Report::default() };
     let patch_file = |name: &str| format!("{PATCHES}/{name}");

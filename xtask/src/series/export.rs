@@ -67,16 +67,22 @@ pub struct Exported {
 ///
 /// [`Failure::Series`] for a merge, an empty commit, or one that cannot be written as a patch of plain text.
 pub fn commits(git: &Git, base: &str, tip: &str) -> Result<Vec<Exported>> {
-    let list = git.read(["rev-list", "--reverse", "--topo-order", "--parents", &format!("{base}..{tip}")])?;
+    let list = git.read(["log", "--reverse", "--topo-order", "--format=%H %T %P", &format!("{base}..{tip}")])?;
     let mut hashes = Vec::new();
+    let mut tree_before = git.line(["rev-parse", &format!("{base}^{{tree}}")])?;
     for line in list.lines() {
         let mut words = line.split(' ');
-        let (Some(commit), parents) = (words.next(), words.count()) else { continue };
-        if parents != 1 {
-            return Err(anyhow!("commit {commit} is a merge; a series is a line of patches: rebase it onto {base}")
-                .context(Failure::Series));
-        }
-        hashes.push(commit.to_owned());
+        let (Some(commit), Some(tree), parents) = (words.next(), words.next(), words.count()) else { continue };
+        let fault = match parents {
+            1 if tree == tree_before => "is empty: drop it",
+            1 => {
+                tree_before = tree.to_owned();
+                hashes.push(commit.to_owned());
+                continue;
+            }
+            _ => "is a merge; a series is a line of patches: rebase it",
+        };
+        return Err(anyhow!("commit {commit} {fault}").context(Failure::Series));
     }
     if git.line(["merge-base", base, tip])? != git.line(["rev-parse", &format!("{base}^{{commit}}")])? {
         return Err(anyhow!("{tip} does not descend from the base {base}: rebase it").context(Failure::Series));
@@ -87,8 +93,10 @@ pub fn commits(git: &Git, base: &str, tip: &str) -> Result<Vec<Exported>> {
     let mut files = fs::read_dir(out.path())?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     files.sort();
     if files.len() != hashes.len() {
-        bail!(anyhow!("{} commits gave {} patches: is one empty?", hashes.len(), files.len()).context(Failure::Series));
+        bail!("{} commits gave {} patches", hashes.len(), files.len());
     }
+    let noted = git.read(["notes", "list"])?;
+    let noted: BTreeSet<String> = noted.lines().filter_map(|line| Some(line.split_once(' ')?.1.to_owned())).collect();
     let mut series = Vec::new();
     for (commit, file) in hashes.into_iter().zip(files) {
         let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
@@ -96,11 +104,9 @@ pub fn commits(git: &Git, base: &str, tip: &str) -> Result<Vec<Exported>> {
         let patch = Patch::parse(&text)
             .with_context(|| format!("commit {commit} does not make a fit patch ({stem})"))
             .context(Failure::Series)?;
-        let git_note = git.attempt(["notes", "show", &commit])?;
-        let note = if git_note.status.success() {
-            Some(String::from_utf8_lossy(&git_note.stdout).into_owned())
-        } else {
-            patch.note.clone()
+        let note = match noted.contains(&commit) {
+            true => Some(git.read(["notes", "show", &commit])?),
+            false => patch.note.clone(),
         };
         series.push(Exported { stem, text: patch.canonical(), note, commit });
     }
@@ -117,8 +123,12 @@ pub fn settled(scratch: &Scratch, base: &str, series: Vec<Exported>) -> Result<V
         series.iter().map(|patch| Input { name: format!("{}.patch", patch.stem), text: patch.text.clone() }).collect();
     let made = apply::am(scratch, base, &inputs)?;
     let git = scratch.git();
-    for (patch, commit) in series.iter().zip(&made) {
-        if apply::tree_of(git, &patch.commit)? != apply::tree_of(git, commit)? {
+    let commits_made = series.iter().map(|patch| &patch.commit).chain(&made);
+    let trees: Vec<String> = commits_made.map(|commit| format!("{commit}^{{tree}}")).collect();
+    let trees = git.read(std::iter::once("rev-parse").chain(trees.iter().map(String::as_str)))?;
+    let trees: Vec<&str> = trees.lines().collect();
+    for (index, patch) in series.iter().enumerate() {
+        if trees.get(index) != trees.get(index + series.len()) {
             return Err(
                 anyhow!("{} makes another tree than commit {}", patch.stem, patch.commit).context(Failure::Series)
             );

@@ -14,7 +14,13 @@ use anyhow::{Context as _, Result};
 
 use super::{
     apply::Input,
+    changes,
     patch::{Patch, Problem},
+};
+use crate::{
+    cache::{Key, Lock},
+    ctx::Ctx,
+    progress,
 };
 
 /// The folder of the repository that holds the series.
@@ -130,6 +136,31 @@ impl Folder {
         }
         Ok(folder)
     }
+}
+
+/// Waits until no other run works on `patches/` and `rust/`, and finishes what an interrupted one has left.
+///
+/// # Errors
+///
+/// When the cache cannot be written, or on Ctrl-C.
+pub fn lock(ctx: &Ctx) -> Result<Lock> {
+    let state = state_dir(ctx);
+    fs::create_dir_all(&state).with_context(|| format!("cannot make {}", state.display()))?;
+    let lock = Lock::acquire(&state.join("series.lock"), "patches/ and rust/")?;
+    if changes::recover(ctx.root(), &journal(ctx))? {
+        progress::say("finished writing patches/ and rust/, which an earlier run was interrupted in");
+    }
+    Ok(lock)
+}
+
+/// The journal of writes to `patches/` and `rust/`.
+pub fn journal(ctx: &Ctx) -> PathBuf {
+    state_dir(ctx).join("journal")
+}
+
+/// The folder of the cache that keeps what belongs to this clone of the repository.
+pub fn state_dir(ctx: &Ctx) -> PathBuf {
+    ctx.cache().join("series").join(Key::default().with(ctx.root().as_os_str().as_encoded_bytes()).name())
 }
 
 /// The patches of `folder` as `git am` takes them.

@@ -51,6 +51,7 @@ const PINNED: &[&str] = &[
     "i18n.commitEncoding=UTF-8",
     "i18n.logOutputEncoding=UTF-8",
     "init.defaultBranch=loopfs",
+    "init.templateDir=",
     "maintenance.auto=false",
     "notes.rewriteRef=refs/notes/commits",
     "rebase.abbreviateCommands=false",

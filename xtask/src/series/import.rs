@@ -4,7 +4,7 @@ use std::{fmt, path::Path};
 
 use anyhow::{Context as _, Result};
 
-use super::{changes::Changes, export, git::Git, scratch::Scratch};
+use super::{changes::Changes, export, folder, git::Git, scratch::Scratch};
 use crate::ctx::Ctx;
 
 /// What an import or refresh did.
@@ -37,6 +37,7 @@ impl fmt::Display for Outcome {
 ///
 /// When a revision is unknown, or a commit cannot be a patch of the series; then nothing is written.
 pub fn from_branch(ctx: &Ctx, repo: &Path, base: &str, branch: &str) -> Result<Outcome> {
+    let _series = folder::lock(ctx)?;
     let theirs = Git::new(repo, ctx.verbose);
     let commit = |rev: &str| {
         theirs
@@ -53,6 +54,6 @@ pub fn from_branch(ctx: &Ctx, repo: &Path, base: &str, branch: &str) -> Result<O
     let series = export::settled(&scratch, &base, export::commits(scratch.git(), &base, &tip)?)?;
     let rust = export::mirrored_files(scratch.git(), &base, &tip)?;
     let changes = export::changes(ctx, &series, rust)?.against(ctx.root());
-    changes.apply(ctx.root())?;
+    changes.commit(ctx.root(), &folder::journal(ctx))?;
     Ok(Outcome::new(series.len(), changes))
 }

@@ -73,10 +73,34 @@ pub enum ChangeKind {
 pub struct Hunk {
     /// The `@@` line.
     pub header: String,
-    /// First line in the old file, from 1; 0 for a new file.
-    pub old_start: usize,
+    /// The lines of the old file it stands for.
+    pub old: Range,
+    /// The lines of the new file it stands for.
+    pub new: Range,
     /// The lines below the header, each with its sign.
     pub lines: Vec<String>,
+}
+
+/// A run of lines. An empty one stands after the line `start`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// The first line, from 1.
+    pub start: usize,
+    /// How many.
+    pub count: usize,
+}
+
+impl Range {
+    /// How many lines come before it.
+    pub fn before(self) -> usize {
+        if self.count == 0 { self.start } else { self.start - 1 }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (start, count) = text.split_once(',').unwrap_or((text, "1"));
+        let range = Self { start: start.parse().ok()?, count: count.parse().ok()? };
+        (range.count == 0 || range.start > 0).then_some(range)
+    }
 }
 
 impl Hunk {
@@ -335,9 +359,10 @@ impl<'a> Diff<'a> {
     }
 
     fn hunk(&mut self, index: usize, header: &str) -> Result<Hunk, Problem> {
-        let Some((old_start, mut old, mut new)) = ranges(header) else {
+        let Some((old_range, new_range)) = ranges(header) else {
             return self.mangled(index, format_args!("`{header}` is no hunk header"));
         };
+        let (mut old, mut new) = (old_range.count, new_range.count);
         let mut lines = Vec::new();
         while old > 0 || new > 0 || matches!(self.lines.peek(), Some((_, line)) if line.starts_with('\\')) {
             let Some((at, line)) = self.lines.next() else {
@@ -357,7 +382,7 @@ impl<'a> Diff<'a> {
             new -= usize::from(matches!(line.chars().next(), Some(' ' | '+') | None));
             lines.push(line.to_owned());
         }
-        Ok(Hunk { header: header.to_owned(), old_start, lines })
+        Ok(Hunk { header: header.to_owned(), old: old_range, new: new_range, lines })
     }
 }
 
@@ -377,15 +402,17 @@ fn path_of(names: &str) -> Option<String> {
     }
 }
 
-/// First old line, count of old lines and count of new lines in `@@ -A,B +C,D @@`.
-fn ranges(header: &str) -> Option<(usize, usize, usize)> {
-    let inner = header.strip_prefix("@@ -")?.split_once(" @@")?.0;
-    let (old, new) = inner.split_once(" +")?;
-    let range = |text: &str| match text.split_once(',') {
-        Some((start, count)) => Some((start.parse().ok()?, count.parse().ok()?)),
-        None => Some((text.parse().ok()?, 1)),
-    };
-    let (old_start, old_count): (usize, usize) = range(old)?;
-    let (_, new_count): (usize, usize) = range(new)?;
-    Some((old_start, old_count, new_count))
+/// The two ranges of `@@ -A,B +C,D @@`.
+fn ranges(header: &str) -> Option<(Range, Range)> {
+    let (old, new) = header.strip_prefix("@@ -")?.split_once(" @@")?.0.split_once(" +")?;
+    Some((Range::parse(old)?, Range::parse(new)?))
+}
+
+/// Takes a unified diff without a mail around it apart.
+///
+/// # Errors
+///
+/// As [`Patch::parse`].
+pub fn parse_diff(text: &str) -> Result<Vec<FileChange>, Problem> {
+    Diff::new(text, 0).files()
 }

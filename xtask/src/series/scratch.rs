@@ -4,13 +4,9 @@
 //! borrowed through git's alternates, so nothing is written into the repository of the base, which may be a person's
 //! own kernel clone, and none of its settings apply here.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, fs, io::Write as _, path::Path};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
 use super::git::Git;
@@ -38,6 +34,7 @@ impl Scratch {
             .with_context(|| format!("cannot make a folder in {}", parent.display()))?;
         let git = Git::new(dir.path(), ctx.verbose);
         init(&git, lenders)?;
+        configure(&git)?;
         Ok(Self { git, temporary: Some(dir) })
     }
 
@@ -50,6 +47,7 @@ impl Scratch {
         fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let scratch = Self::existing(ctx, dir);
         init(&scratch.git, lenders)?;
+        configure(&scratch.git)?;
         Ok(scratch)
     }
 
@@ -78,8 +76,6 @@ impl Scratch {
         let info = self.path().join(".git/info");
         fs::create_dir_all(&info).with_context(|| format!("cannot make {}", info.display()))?;
         fs::write(info.join("sparse-checkout"), patterns).context("cannot write the list of files to check out")?;
-        self.git.read(["config", "core.sparseCheckout", "true"])?;
-        self.git.read(["config", "core.sparseCheckoutCone", "false"])?;
         self.git.read(["update-ref", "refs/heads/loopfs", commit])?;
         self.git.read(["symbolic-ref", "HEAD", "refs/heads/loopfs"])?;
         self.git.read(["read-tree", "--reset", "-u", "HEAD"])?;
@@ -94,23 +90,34 @@ impl Scratch {
 /// When the folder cannot be written or a lender is no repository.
 pub fn init(git: &Git, lenders: &[&Path]) -> Result<()> {
     git.read(["init", "-q"])?;
-    // Each command of `git am` rewrites the index; with 90,000 entries that is most of its time.
-    git.read(["config", "core.splitIndex", "true"])?;
     let mut alternates = String::new();
     for lender in lenders {
-        let theirs = Git::new(*lender, false);
-        let objects = theirs
-            .line(["rev-parse", "--path-format=absolute", "--git-path", "objects"])
+        let paths = Git::new(*lender, false)
+            .read(["rev-parse", "--path-format=absolute", "--git-path", "objects", "--git-path", "shallow"])
             .with_context(|| format!("{} is not a git repository", lender.display()))?;
-        alternates.push_str(&objects);
+        let mut paths = paths.lines();
+        let (Some(objects), Some(shallow)) = (paths.next(), paths.next()) else {
+            bail!("{} has no object store", lender.display());
+        };
+        alternates.push_str(objects);
         alternates.push('\n');
-        let shallow = theirs.line(["rev-parse", "--path-format=absolute", "--git-path", "shallow"])?;
-        if Path::new(&shallow).exists() {
-            fs::copy(&shallow, git.dir().join(".git/shallow")).with_context(|| format!("cannot copy {shallow}"))?;
+        if Path::new(shallow).exists() {
+            fs::copy(shallow, git.dir().join(".git/shallow")).with_context(|| format!("cannot copy {shallow}"))?;
         }
     }
-    let file: PathBuf = git.dir().join(".git/objects/info/alternates");
+    let file = git.dir().join(".git/objects/info/alternates");
     fs::write(&file, alternates).with_context(|| format!("cannot write {}", file.display()))
+}
+
+fn configure(git: &Git) -> Result<()> {
+    let file = git.dir().join(".git/config");
+    // Each command of `git am` rewrites the index; with 90,000 entries and one file, that is most of its time.
+    let settings = "[core]\n\tsparseCheckout = true\n\tsparseCheckoutCone = false\n\tsplitIndex = true\n";
+    fs::OpenOptions::new()
+        .append(true)
+        .open(&file)
+        .and_then(|mut config| config.write_all(settings.as_bytes()))
+        .with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// A path as a sparse-checkout pattern that matches only itself.

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     apply::{self, Class},
-    folder::{Folder, FolderProblem, PATCHES, inputs},
+    folder::{self, Folder, FolderProblem, PATCHES, inputs},
     patch::Problem,
     scratch::Scratch,
 };
@@ -52,6 +52,7 @@ impl Status {
 ///
 /// When files or the base cannot be read.
 pub fn status(ctx: &Ctx, base: &Base, also: Option<&Base>) -> Result<Status> {
+    let _series = folder::lock(ctx)?;
     let folder = Folder::read(&ctx.root().join(PATCHES))?;
     let inputs = inputs(&folder);
     let lenders: Vec<_> = [Some(base), also].into_iter().flatten().map(|base| base.repo.as_path()).collect();

@@ -26,7 +26,7 @@ use super::{
     apply,
     edits::Edits,
     export,
-    folder::{Folder, PATCHES, inputs},
+    folder::{self, Folder, PATCHES, inputs, state_dir},
     git::Git,
     mapping,
     scratch::{self, Scratch},
@@ -43,6 +43,9 @@ const APPLIED: &str = "refs/loopfs/applied";
 const SHOWN: &str = "refs/loopfs/shown";
 const MOVING: &str = "refs/loopfs/moving";
 
+/// The folder of the work tree that people use.
+const MAIN: &str = "linux";
+
 /// The work tree, ready to be built. While this lives, no other run moves it.
 #[derive(Debug)]
 pub struct Tree {
@@ -57,11 +60,6 @@ pub struct Tree {
     _lock: Lock,
 }
 
-/// The folder that keeps what belongs to this clone of the repository.
-pub fn state_dir(ctx: &Ctx) -> PathBuf {
-    ctx.cache().join("series").join(Key::default().with(ctx.root().as_os_str().as_encoded_bytes()).name())
-}
-
 /// Puts the work tree at the whole series with the edits of `rust/` and returns it.
 ///
 /// # Errors
@@ -69,7 +67,8 @@ pub fn state_dir(ctx: &Ctx) -> PathBuf {
 /// [`Failure::Series`] when the series does not apply, or when the tree holds a person's work that moving it would
 /// overwrite.
 pub fn prepare_tree(ctx: &Ctx, base: &Base) -> Result<Tree> {
-    let (work, lock) = WorkTree::open(ctx, base, "linux")?;
+    let (work, lock) = WorkTree::open(ctx, base, MAIN)?;
+    let _series = folder::lock(ctx)?;
     let folder = Folder::read(&ctx.root().join(PATCHES))?;
     let commits = work.commits_of(ctx, base, &folder)?;
     let commit = commits.last().unwrap_or(&base.commit);
@@ -85,6 +84,7 @@ pub fn prepare_tree(ctx: &Ctx, base: &Base) -> Result<Tree> {
 /// [`Failure::Series`] when the series does not apply or has fewer patches.
 pub fn prepare_prefix(ctx: &Ctx, base: &Base, count: usize) -> Result<Tree> {
     let (work, lock) = WorkTree::open(ctx, base, "prefix")?;
+    let _series = folder::lock(ctx)?;
     let folder = Folder::read(&ctx.root().join(PATCHES))?;
     let commits = work.commits_of(ctx, base, &folder)?;
     let commit = match count {
@@ -104,7 +104,7 @@ pub fn prepare_prefix(ctx: &Ctx, base: &Base, count: usize) -> Result<Tree> {
 ///
 /// When git fails.
 pub fn discard(ctx: &Ctx, base: &Base) -> Result<Option<String>> {
-    let (work, _lock) = WorkTree::open(ctx, base, "linux")?;
+    let (work, _lock) = WorkTree::open(ctx, base, MAIN)?;
     let Some(theirs) = work.theirs()? else { return Ok(None) };
     let git = &work.git;
     let tree = work.content()?;
@@ -138,22 +138,31 @@ fn tell(edits: &Edits) {
 
 /// What a person did in the work tree.
 #[derive(Debug)]
-struct Theirs {
-    head: String,
+pub(super) struct Theirs {
+    /// The commit that is checked out.
+    pub(super) head: String,
+    /// The commit we had put the tree at.
+    pub(super) applied: String,
     commits: usize,
     files: Vec<String>,
 }
 
 /// The repository of the work tree.
 #[derive(Debug)]
-struct WorkTree {
-    git: Git,
+pub(super) struct WorkTree {
+    pub(super) git: Git,
 }
 
 impl WorkTree {
+    /// Opens and locks the work tree that people use, if it was ever made.
+    pub(super) fn existing(ctx: &Ctx, base: &Base) -> Result<Option<(Self, Lock)>> {
+        let made = git_dir_is_complete(&home(ctx, base).join(MAIN));
+        made.then(|| Self::open(ctx, base, MAIN)).transpose()
+    }
+
     /// Opens the work tree `name` of this clone and base, making its repository if need be, and locks it.
     fn open(ctx: &Ctx, base: &Base, name: &str) -> Result<(Self, Lock)> {
-        let home = state_dir(ctx).join(base.commit.get(..12).unwrap_or(&base.commit));
+        let home = home(ctx, base);
         fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
         let lock = Lock::acquire(&home.join(format!("{name}.lock")), "the work tree")?;
         let path = home.join(name);
@@ -163,7 +172,6 @@ impl WorkTree {
         }
         fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
         scratch::init(&git, &[&base.repo])?;
-        git.read(["config", "core.splitIndex", "false"])?;
         git.read(["config", "notes.rewriteRef", "refs/notes/commits"])?;
         git.read(["update-ref", "refs/heads/base", &base.commit])?;
         fs::write(path.join(".git").join(COMPLETE), "").context("cannot mark the work tree as made")?;
@@ -220,6 +228,7 @@ impl WorkTree {
                 let content = self.content()?;
                 if content == shown {
                     // The person's work has become the series; only the branch has to follow.
+                    self.learn()?;
                     self.move_to(commit, &shown)?;
                     shown
                 } else if self.git.commit(APPLIED)?.as_deref() == Some(commit)
@@ -279,7 +288,7 @@ impl WorkTree {
     }
 
     /// What differs from the state we left, apart from files git does not know.
-    fn theirs(&self) -> Result<Option<Theirs>> {
+    pub(super) fn theirs(&self) -> Result<Option<Theirs>> {
         let (Some(applied), Some(shown)) = (self.git.commit(APPLIED)?, self.git.object(SHOWN)?) else {
             return Ok(None);
         };
@@ -294,7 +303,7 @@ impl WorkTree {
             self.git.line(["rev-list", "--count", &format!("{applied}..{head}")])?.parse().unwrap_or(1).max(1)
         };
         let work = commits > 0 || !files.is_empty();
-        Ok(work.then(|| Theirs { head, commits, files: files.into_iter().collect() }))
+        Ok(work.then(|| Theirs { head, applied, commits, files: files.into_iter().collect() }))
     }
 
     /// Rust files a person made in the tree and did not tell git of.
@@ -305,7 +314,7 @@ impl WorkTree {
     }
 
     /// The git tree of what the files hold now, new Rust files included.
-    fn content(&self) -> Result<String> {
+    pub(super) fn content(&self) -> Result<String> {
         let git_dir = self.git.dir().join(".git");
         let copy = tempfile::Builder::new()
             .prefix("content-")
@@ -314,11 +323,34 @@ impl WorkTree {
         let index = copy.path().join("index");
         fs::copy(git_dir.join("index"), &index).context("cannot copy the work tree's index")?;
         let git = self.git.with_index(index);
-        git.read(["add", "--update", "--", "."])?;
+        git.read(["add", "--update"])?;
         for path in self.new_rust_files()? {
             git.read(["add", "--force", "--", &path])?;
         }
         git.line(["write-tree"])
+    }
+
+    /// The git tree we left in the files.
+    pub(super) fn shown(&self) -> Result<String> {
+        self.git.object(SHOWN)?.context("the work tree was never prepared")
+    }
+
+    /// Moves the tree to the whole series although it holds a person's work, because the series has it now.
+    pub(super) fn follow(&self, ctx: &Ctx, base: &Base) -> Result<()> {
+        let folder = Folder::read(&ctx.root().join(PATCHES))?;
+        let commits = self.commits_of(ctx, base, &folder)?;
+        let commit = commits.last().unwrap_or(&base.commit);
+        let shown = apply::tree_of(&self.git, commit)?;
+        if self.is_at(commit, &shown)? {
+            return Ok(());
+        }
+        self.learn()?;
+        self.move_to(commit, &shown)
+    }
+
+    /// Has the index learn what the files hold, so that a move finds those in place that need no writing.
+    fn learn(&self) -> Result<()> {
+        self.git.read(["add", "--update"]).map(drop)
     }
 
     fn is_at(&self, commit: &str, shown: &str) -> Result<bool> {
@@ -329,7 +361,7 @@ impl WorkTree {
     }
 
     /// Makes the files those of the tree `shown` and the branch `commit`, writing only what differs.
-    fn move_to(&self, commit: &str, shown: &str) -> Result<()> {
+    pub(super) fn move_to(&self, commit: &str, shown: &str) -> Result<()> {
         self.spare_untracked(shown)?;
         let first = !self.git.dir().join(".git/index").exists();
         let progress = first.then(|| Progress::spinner("check out the kernel"));
@@ -371,7 +403,7 @@ impl WorkTree {
 }
 
 impl Theirs {
-    fn describe(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         let commits = match self.commits {
             0 => None,
             1 => Some("1 commit".to_owned()),
@@ -380,6 +412,10 @@ impl Theirs {
         let files = (!self.files.is_empty()).then(|| format!("changes in {}", self.files.join(", ")));
         commits.into_iter().chain(files).collect::<Vec<_>>().join(" and ")
     }
+}
+
+fn home(ctx: &Ctx, base: &Base) -> PathBuf {
+    state_dir(ctx).join(base.commit.get(..12).unwrap_or(&base.commit))
 }
 
 /// Present in `.git` once the repository is made.

@@ -23,7 +23,12 @@ pub(super) struct Status {
 impl Task for Status {
     fn run(self, ctx: &Ctx) -> Result<()> {
         let base = source::base(ctx, self.from.as_deref())?;
-        let status = status::status(ctx, &base, None)?;
+        let mut status = status::status(ctx, &base, None)?;
+        if self.from.is_some() && status.patches.iter().any(|row| row.class == "conflicts") {
+            // A three-way merge needs the files the patches were made from.
+            let origin = source::base(ctx, None)?;
+            status = status::status(ctx, &base, Some(&origin))?;
+        }
         if self.json {
             println!("{}", serde_json::to_string_pretty(&status)?);
         } else {

@@ -1,0 +1,110 @@
+//! Patches become commits.
+
+use std::fs;
+
+use xtask::{
+    error::Failure,
+    series::{
+        apply::{self, Input, Rejected, Why},
+        scratch::Scratch,
+        status,
+    },
+};
+
+use crate::lab::{LOOP_C, Lab};
+
+fn inputs(lab: &Lab) -> Vec<Input> {
+    lab.patches()
+        .into_iter()
+        .filter(|name| name.ends_with(".patch"))
+        .map(|name| Input { text: lab.read(&format!("patches/{name}")), name })
+        .collect()
+}
+
+fn commits(lab: &Lab) -> Vec<String> {
+    let scratch = Scratch::new(&lab.ctx, &[&lab.base.repo]).unwrap();
+    apply::am(&scratch, &lab.base.commit, &inputs(lab)).unwrap()
+}
+
+#[test]
+fn the_same_patches_give_the_same_commits_again() {
+    let lab = Lab::new();
+    let first = commits(&lab);
+    assert_eq!(first.len(), 4);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    assert_eq!(commits(&lab), first);
+}
+
+#[test]
+fn only_the_touched_files_are_checked_out() {
+    let lab = Lab::new();
+    let scratch = Scratch::new(&lab.ctx, &[&lab.base.repo]).unwrap();
+    apply::am(&scratch, &lab.base.commit, &inputs(&lab)).unwrap();
+    assert!(scratch.path().join(LOOP_C).exists());
+    assert!(!scratch.path().join("init/untouched.c").exists());
+    assert!(!scratch.path().join("Makefile").exists());
+}
+
+#[test]
+fn a_temporary_repository_is_gone_afterwards() {
+    let lab = Lab::new();
+    commits(&lab);
+    let left: Vec<_> = fs::read_dir(lab.ctx.cache().join("tmp")).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_patch_that_does_not_fit_is_told_with_file_and_hunk() {
+    let lab = Lab::new();
+    lab.edit(&lab.patch("loop-count"), "// loop 1\n", "// another 1\n");
+    let scratch = Scratch::new(&lab.ctx, &[&lab.base.repo]).unwrap();
+    let error = apply::am(&scratch, &lab.base.commit, &inputs(&lab)).unwrap_err();
+    assert_eq!(Failure::of(&error), Failure::Series);
+    let rejected = error.downcast_ref::<Rejected>().unwrap();
+    assert_eq!(rejected.patch, "0001-loop-count-the-opens.patch");
+    assert_eq!(rejected.places.len(), 1);
+    assert_eq!(rejected.places[0].file, LOOP_C);
+    assert!(matches!(rejected.places[0].why, Why::Hunk { number: 1, of: 1, .. }));
+    let told = format!("{error:#}");
+    assert!(told.contains("drivers/block/loop.c: hunk 1 of 1 (`@@ -1,6 +1,6 @@`)"), "{told}");
+    assert!(told.contains("|-// loop 2\n"), "{told}");
+}
+
+#[test]
+fn a_patch_for_a_file_that_is_not_there_and_one_that_adds_what_is_there_say_so() {
+    let lab = Lab::new();
+    lab.commit("loopfs: add the driver again", &[("drivers/block/x.c", |_| "// SPDX\n".to_owned())]);
+    lab.import();
+    fs::remove_file(lab.path(&lab.patch("0003"))).unwrap();
+    let twice = lab.read(&lab.patch("0005")).replace("+// SPDX", "+// again");
+    lab.write("patches/0006-loopfs-add-the-driver-twice.patch", &twice);
+    let status = status::status(&lab.ctx, &lab.base, None).unwrap();
+    let detail = |name: &str| {
+        let row = status.patches.iter().find(|row| row.name.starts_with(name)).unwrap();
+        row.detail.clone().unwrap_or_default()
+    };
+    assert!(detail("0004").contains("drivers/block/loopfs/loopfs.rs: the tree has no such file"), "{status}");
+    assert!(detail("0006").contains("drivers/block/x.c: the tree has this file already"), "{status}");
+}
+
+#[test]
+fn status_tells_the_class_of_each_patch_and_counts() {
+    let lab = Lab::new();
+    let text = status::status(&lab.ctx, &lab.base, None).unwrap().to_string();
+    assert!(text.contains("0001-loop-count-the-opens.patch      applies      +1 -1\n"), "{text}");
+    assert!(text.ends_with("4 patches on Linux 7.3.4: 4 applies"), "{text}");
+}
+
+#[test]
+fn on_another_base_a_patch_may_need_a_three_way_merge_or_conflict() {
+    let lab = Lab::new();
+    lab.dev.read(["checkout", "-q", "-b", "next", "base"]).unwrap();
+    // Near enough to upset the context of the first patch; the second patch's own lines are gone.
+    lab.commit("loop: reword", &[(LOOP_C, |text| text.replace("loop 4\n", "loop four\n"))]);
+    lab.commit("rust: reword", &[("rust/kernel/lib.rs", |text| text.replace("lib 5\n", "lib 5 x\n// lib 5 y\n"))]);
+    let next = xtask::source::Base::at(lab.dev.dir(), "next", false).unwrap();
+    let status = status::status(&lab.ctx, &next, Some(&lab.base)).unwrap();
+    let classes: Vec<&str> = status.patches.iter().map(|row| row.class).collect();
+    assert_eq!(classes, ["three-way", "conflicts", "applies", "applies"], "{status}");
+    assert!(!status.is_clean());
+}

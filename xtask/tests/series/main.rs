@@ -1,0 +1,11 @@
+//! The series tools on tiny kernels: every repository, clone and cache here has a space in its path.
+
+mod apply;
+mod bad_patches;
+mod check;
+mod export;
+mod lab;
+mod odd_git;
+mod refresh;
+mod round_trip;
+mod tree;
