@@ -12,7 +12,7 @@ use crate::{
     kconfig::{Flavour, Wanted},
     series::tree::{self, Tree},
     source,
-    toolchain::{Toolchain, install, machine::Machine, needs::Purpose, version::Minimum},
+    toolchain::{Toolchain, install, needs::Purpose, version::Minimum},
 };
 
 /// The symbol of the series.
@@ -56,7 +56,7 @@ pub fn build_patched(ctx: &Ctx, order: &Order<'_>) -> Result<Built> {
 ///
 /// What [`install::ensure`], [`source::base`] and [`tree::prepare_tree`] fail with.
 pub fn patched_tree(ctx: &Ctx, from: Option<&Path>) -> Result<Tree> {
-    install::ensure(ctx, &Machine::this(ctx.verbose), &[Purpose::Source], Minimum::default())?;
+    install::ensure(ctx, &[Purpose::Source], Minimum::default())?;
     let base = source::base(ctx, from)?;
     tree::prepare_tree(ctx, &base)
 }

@@ -1,17 +1,16 @@
 //! `cargo xtask build`: the kernel alone.
 
-use std::{path::PathBuf, process::Command};
+use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Args;
-use loopfs_protocol::CaseInfo;
 
 use super::Task;
 use crate::{
     ctx::Ctx,
     kconfig::Flavour,
     kernel::patched::{Order, build_patched},
-    process,
+    suite::binary,
 };
 
 /// Builds the kernel with the series and prints where it is
@@ -36,19 +35,10 @@ impl Task for Build {
             flavour: self.config,
             from: self.from.as_deref(),
             loopfs: !self.without_loopfs,
-            cases: &cases(ctx)?,
+            cases: &binary::cases(&binary::build(ctx)?, ctx.verbose)?,
         };
         let built = build_patched(ctx, &order)?;
         println!("{}", built.vmlinux.display());
         Ok(())
     }
-}
-
-/// The cases of the suite, as it lists them itself.
-fn cases(ctx: &Ctx) -> Result<Vec<CaseInfo>> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(["run", "--quiet", "--package", "loopfs-selftests", "--", "list", "--json"]).current_dir(ctx.root());
-    let listed = process::read(&mut command, ctx.verbose)?;
-    serde_json::from_str(&listed).context("cannot read the suite's list of cases")
 }

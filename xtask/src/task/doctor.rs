@@ -31,7 +31,7 @@ impl Task for Doctor {
         let minimum = Minimum::default();
         let required = [Purpose::Source, Purpose::Build, Purpose::Guest];
         if self.fix {
-            install::ensure(ctx, &machine, &required, minimum)?;
+            install::ensure(ctx, &required, minimum)?;
         }
         let survey = toolchain::survey(ctx, &machine, &[required.as_slice(), &[Purpose::Optional]].concat(), minimum);
         println!("{:<20} {:<10} {:<10} where", "what", "needed", "found");

@@ -15,7 +15,7 @@ use crate::{
     kernel::patched::{Order, build_patched},
     progress,
     suite::binary,
-    toolchain::{self, install, needs::Purpose, version::Minimum},
+    toolchain::{install, needs::Purpose, version::Minimum},
     vm::{
         accel::{self, Accel, Choice, Decision},
         initramfs::Initramfs,
@@ -89,6 +89,15 @@ impl GuestOptions {
     ///
     /// Whatever is missing or fails, each with what to do.
     pub fn prepare(&self, ctx: &Ctx, flavour: Flavour, program: &Path, cases: &[CaseInfo]) -> Result<Prepared> {
+        // All at once, and before the long build.
+        let mut purposes = Vec::new();
+        if self.kernel.is_none() {
+            purposes.extend([Purpose::Source, Purpose::Build]);
+        }
+        if self.qemu.is_none() {
+            purposes.push(Purpose::Guest);
+        }
+        install::ensure(ctx, &purposes, Minimum::default())?;
         let kernel = match &self.kernel {
             Some(kernel) => existing(kernel, "the kernel")?,
             None => {
@@ -97,14 +106,6 @@ impl GuestOptions {
             }
         };
         let initramfs = Initramfs::new(program).write_to(&ctx.cache().join("initramfs"))?;
-        if self.qemu.is_none() {
-            install::ensure(
-                ctx,
-                &toolchain::machine::Machine::this(ctx.verbose),
-                &[Purpose::Guest],
-                Minimum::default(),
-            )?;
-        }
         let qemu = Qemu::find(self.qemu.as_deref(), ctx.verbose)?;
         let logs = new_log_folder(ctx)?;
         let debug = flavour == Flavour::Debug;

@@ -25,7 +25,16 @@ use crate::{
 /// # Errors
 ///
 /// [`Failure::Environment`]: what is missing, why it cannot be installed here, and what to do.
-pub fn ensure(ctx: &Ctx, machine: &Machine, purposes: &[Purpose], minimum: Minimum) -> Result<()> {
+pub fn ensure(ctx: &Ctx, purposes: &[Purpose], minimum: Minimum) -> Result<()> {
+    ensure_on(ctx, &Machine::this(ctx.verbose), purposes, minimum)
+}
+
+/// As [`ensure`], on `machine`.
+///
+/// # Errors
+///
+/// As [`ensure`].
+pub fn ensure_on(ctx: &Ctx, machine: &Machine, purposes: &[Purpose], minimum: Minimum) -> Result<()> {
     let lacking = lacking(ctx, machine, purposes, minimum);
     if lacking.is_empty() {
         return Ok(());

@@ -46,7 +46,7 @@ impl Toolchain {
     /// [`Failure::Environment`]: what is missing or too old, and the command that installs it.
     pub fn ensure(ctx: &Ctx, minimum: Minimum) -> Result<Self> {
         let machine = Machine::this(ctx.verbose);
-        install::ensure(ctx, &machine, &[Purpose::Source, Purpose::Build], minimum)?;
+        install::ensure_on(ctx, &machine, &[Purpose::Source, Purpose::Build], minimum)?;
         Self::find(&machine, ctx.cache(), minimum)
     }
 

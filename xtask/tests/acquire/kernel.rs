@@ -163,7 +163,7 @@ fn two_runs_at_once_compile_once() {
 #[test]
 fn a_cache_in_a_path_with_spaces_is_refused_before_anything_is_done() {
     let scene = scene();
-    scene.tool("cargo", "echo '[]'");
+    scene.tool("suite", "echo '[]'").tool("cargo", r#"echo "{\"executable\":\"$SCENE/bin/suite\"}""#);
     let mut command = scene.xtask();
     let (told, code) = outcome(command.env("LOOPFS_CACHE", scene.path("my cache")).arg("build"));
     assert_eq!(code, Some(2), "{told}");

@@ -99,7 +99,7 @@ fn a_new_compiler_is_another_toolchain() {
 fn an_ordinary_user_is_told_what_to_ask_for() {
     let scene = Scene::new();
     scene.with_toolchain().without("bc").tool("apt-get", "exit 1").tool("apt-cache", "exit 1");
-    let error = install::ensure(&scene.ctx(), &scene.machine(), BUILD, Minimum::default()).unwrap_err();
+    let error = install::ensure_on(&scene.ctx(), &scene.machine(), BUILD, Minimum::default()).unwrap_err();
     assert_eq!(Failure::of(&error).exit_code(), 2);
     let error = format!("{error:#}");
     assert!(error.contains("there is no bc (any bc in PATH would do)"), "{error}");
@@ -119,7 +119,7 @@ fn nothing_is_installed_where_that_is_forbidden() {
     ctx.no_install = true;
     let mut machine = scene.machine();
     machine.is_root = true;
-    let error = install::ensure(&ctx, &machine, BUILD, Minimum::default()).unwrap_err();
+    let error = install::ensure_on(&ctx, &machine, BUILD, Minimum::default()).unwrap_err();
     assert!(format!("{error:#}").contains("--no-install is given"), "{error:#}");
     assert!(!scene.path("called").exists());
 }
@@ -134,7 +134,7 @@ fn what_is_missing_is_installed_through_sudo_that_asks_for_nothing() {
         .tool("bc-to-be", "echo 'bc 1.07.1'")
         .tool("apt-get", "echo \"$@\" >> $SCENE/calls; cp $SCENE/bin/bc-to-be $SCENE/bin/bc")
         .tool("sudo", "shift; [ $1 = true ] && exit 0; echo sudo >> $SCENE/calls; exec env \"$@\"");
-    install::ensure(&scene.ctx(), &scene.machine(), BUILD, Minimum::default()).unwrap();
+    install::ensure_on(&scene.ctx(), &scene.machine(), BUILD, Minimum::default()).unwrap();
     let calls = std::fs::read_to_string(scene.path("calls")).unwrap();
     assert!(calls.starts_with("sudo\n--yes "), "{calls}");
     assert!(calls.trim_end().ends_with("install --no-install-recommends bc"), "{calls}");
@@ -146,7 +146,7 @@ fn a_package_the_archive_lacks_is_named_with_what_else_would_do() {
     scene.with_toolchain().without("clang-22").tool("apt-get", "").tool("apt-cache", "exit 100");
     let mut machine = scene.machine();
     machine.is_root = true;
-    let error = install::ensure(&scene.ctx(), &machine, BUILD, Minimum::default()).unwrap_err();
+    let error = install::ensure_on(&scene.ctx(), &machine, BUILD, Minimum::default()).unwrap_err();
     assert_eq!(Failure::of(&error).exit_code(), 2);
     let error = format!("{error:#}");
     assert!(error.contains("the archive of this machine has no clang-22 lld-22"), "{error}");
@@ -164,7 +164,7 @@ fn an_archive_that_has_only_an_older_choice_serves() {
     let mut machine = scene.machine();
     machine.is_root = true;
     // The fake installs nothing, which is told too.
-    let error = install::ensure(&scene.ctx(), &machine, BUILD, Minimum::default()).unwrap_err();
+    let error = install::ensure_on(&scene.ctx(), &machine, BUILD, Minimum::default()).unwrap_err();
     assert!(format!("{error:#}").contains("what was installed does not bring it"), "{error:#}");
     let calls = std::fs::read_to_string(scene.path("calls")).unwrap();
     assert!(calls.contains("install --no-install-recommends clang-19 libclang1-19 lld-19 llvm-19"), "{calls}");
@@ -180,7 +180,7 @@ fn a_mirror_that_does_not_answer_is_told_with_the_command() {
         .tool("apt-get", "echo 'E: Could not resolve host' >&2; exit 100");
     let mut machine = scene.machine();
     machine.is_root = true;
-    let error = install::ensure(&scene.ctx(), &machine, BUILD, Minimum::default()).unwrap_err();
+    let error = install::ensure_on(&scene.ctx(), &machine, BUILD, Minimum::default()).unwrap_err();
     let error = format!("{error:#}");
     assert!(error.contains("apt-get --yes") && error.contains("Could not resolve host"), "{error}");
 }
