@@ -3,11 +3,13 @@
 //! A case names the lines of SPEC.md it covers, and the hazards (`H1`...) of the design that it
 //! would catch; its doc comment quotes the line. The control group has the subject `host`.
 
+mod backing_files;
 mod capability;
 mod control;
 mod host;
 mod limits;
 mod mounting;
+mod neighbours;
 mod orphans;
 mod rename;
 mod shutdown;
@@ -28,6 +30,8 @@ pub fn all() -> Vec<Case> {
         orphans::cases(),
         capability::cases(),
         visibility::cases(),
+        backing_files::cases(),
+        neighbours::cases(),
         host::cases(),
     ]
     .concat()

@@ -1,0 +1,283 @@
+//! SPEC N5: what a private device may be backed by.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::{
+    errno::Errno,
+    mount::{MsFlags, mount},
+    sys::stat::SFlag,
+    unistd::chown,
+};
+
+use super::host::Host;
+use crate::{
+    backing::{self, Backing},
+    case,
+    case::{Case, Context, Need, Who},
+    expect, ext2, fuse,
+    instance::Instance,
+    loop_device::LoopDevice,
+    nodes, process,
+    tenant::{IdMap, Tenant},
+    uapi::LO_FLAGS_READ_ONLY,
+};
+
+/// The cases.
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        case!(["N5", "H21"], node_of_an_instance_backs_no_private_device),
+        case!(["N5", "H21"], change_of_the_backing_file_is_checked_as_well),
+        case!(["N5"], device_cannot_back_itself),
+        case!(["N5"], host_device_may_be_backed_by_a_private_one)
+            .only(&[Who::Root])
+            .needing(&[Need::Loopfs, Need::Loop]),
+        case!(["N5"], file_on_tmpfs_works),
+        case!(["N5"], file_on_overlayfs_works).needing(&[Need::Loopfs, Need::Overlayfs]),
+        case!(["N5"], file_on_ext4_of_the_host_works).only(&[Who::Root]).needing(&[
+            Need::Loopfs,
+            Need::Loop,
+            Need::Ext4,
+        ]),
+        case!(["N5", "H22"], fuse_file_of_a_user_namespace_is_eperm)
+            .only(&[Who::Root])
+            .needing(&[Need::Loopfs, Need::Fuse]),
+        case!(["N5", "H22"], fuse_file_below_an_overlay_is_eperm).only(&[Who::Root]).needing(&[
+            Need::Loopfs,
+            Need::Fuse,
+            Need::Overlayfs,
+        ]),
+        case!(["N5"], fuse_file_of_the_initial_namespace_works).only(&[Who::Root]).needing(&[Need::Loopfs, Need::Fuse]),
+    ]
+}
+
+/// Binds what `open` gives to a fresh device in all three ways, and requires each to fail.
+fn expect_refused(instance: &Instance, file: &File, errno: Errno, what: &str) -> Result<()> {
+    let number = instance.add()?;
+    let device = instance.open(number)?;
+    expect::errno(device.set_fd(file), errno, &format!("SET_FD of {what}"))?;
+    expect::errno(device.configure_with_flags(file, 0), errno, &format!("CONFIGURE with {what}"))?;
+    let read_only = device.configure_with_flags(file, LO_FLAGS_READ_ONLY);
+    expect::errno(read_only, errno, &format!("read-only CONFIGURE with {what}"))?;
+    expect::errno(device.status(), Errno::ENXIO, "status after a refusal")?;
+    drop(device);
+    instance.control()?.remove(number).context("a device refused a file cannot be removed")?;
+    Ok(())
+}
+
+/// Writes through a device bound to `backing` and reads it back from the file.
+fn expect_works(instance: &Instance, backing: &Backing) -> Result<()> {
+    let number = instance.add_bound(backing)?;
+    let device = instance.open(number)?;
+    device.write_at(b"through the device", 4096)?;
+    device.sync()?;
+    ensure!(backing.read_at(18, 4096)? == b"through the device");
+    device.clear()?;
+    drop(device);
+    instance.control()?.remove(number)?;
+    Ok(())
+}
+
+/// N5: "A private device cannot be backed by a node of any instance (it would pin its own mount):
+/// ELOOP." A bound one, an unbound one, a foreign one; not even behind a renamed or bind-mounted node.
+fn node_of_an_instance_backs_no_private_device(ctx: &Context) -> Result<()> {
+    let (own, other) = (Instance::new(ctx, "own")?, Instance::new(ctx, "other")?);
+    let backing = Backing::new(&ctx.dir.join("file"))?;
+    for (instance, whose) in [(&own, "its own"), (&other, "another")] {
+        let (bound, idle) = (instance.add_bound(&backing)?, instance.add()?);
+        for (number, state) in [(bound, "a bound device"), (idle, "an unbound device")] {
+            let device = instance.open(number)?;
+            expect_refused(&own, device.file(), Errno::ELOOP, &format!("{state} of {whose} instance"))?;
+        }
+        fs::rename(instance.node(bound), instance.path("renamed"))?;
+        let renamed = LoopDevice::open(&instance.path("renamed"))?;
+        expect_refused(&own, renamed.file(), Errno::ELOOP, "a renamed device")?;
+        let elsewhere = ctx.dir.join(format!("elsewhere-{bound}"));
+        File::create(&elsewhere)?;
+        crate::instance::bind(&instance.path("renamed"), &elsewhere)?;
+        let bound_node = LoopDevice::open(&elsewhere)?;
+        expect_refused(&own, bound_node.file(), Errno::ELOOP, "a bind mount of a device")?;
+    }
+    Ok(())
+}
+
+/// N5: LOOP_CHANGE_FD is another way to get a backing file.
+fn change_of_the_backing_file_is_checked_as_well(ctx: &Context) -> Result<()> {
+    let instance = Instance::new(ctx, "loopfs")?;
+    let backing = Backing::new(&ctx.dir.join("file"))?;
+    let lower = instance.open(instance.add_bound(&backing)?)?;
+    let device = instance.open(instance.add()?)?;
+    device.configure_with_flags(&backing, LO_FLAGS_READ_ONLY)?;
+    expect::errno(device.change_fd(&lower), Errno::ELOOP, "CHANGE_FD to a device of an instance")?;
+    let same_size = Backing::new(&ctx.dir.join("same"))?;
+    device.change_fd(&same_size).context("CHANGE_FD to a file is refused")?;
+    Ok(())
+}
+
+/// N5, and what the stock driver says of a device that would back itself.
+fn device_cannot_back_itself(ctx: &Context) -> Result<()> {
+    let instance = Instance::new(ctx, "loopfs")?;
+    let device = instance.open(instance.add()?)?;
+    expect::one_of(device.set_fd(&device), &[Errno::ELOOP, Errno::EBADF], "SET_FD of the device itself")
+}
+
+/// N5 is about private devices. A host device on top of one pins a mount that is not its own.
+fn host_device_may_be_backed_by_a_private_one(ctx: &Context) -> Result<()> {
+    let host = Host::new(ctx)?;
+    let instance = Instance::new(ctx, "loopfs")?;
+    let backing = Backing::new(&ctx.dir.join("file"))?;
+    let lower = instance.open(instance.add_bound(&backing)?)?;
+    let top = LoopDevice::open(Path::new(&format!("/dev/loop{}", host.control().add_any()?)))?;
+    top.set_fd(&lower)?;
+    top.write_at(b"two floors", 0)?;
+    top.sync()?;
+    lower.sync()?;
+    ensure!(backing.read_at(10, 0)? == b"two floors");
+    // The other way round the node is no instance's, and the stock rule against cycles holds.
+    let second = instance.open(instance.add()?)?;
+    second.set_fd(&top).context("a private device cannot be backed by a device of the host")?;
+    let cycle = lower.configure_with_flags(&second, 0);
+    expect::one_of(cycle, &[Errno::EBUSY, Errno::ELOOP], "a cycle of devices")?;
+    second.clear()?;
+    drop(second);
+    top.clear()?;
+    Ok(())
+}
+
+/// N5: "A regular file on tmpfs, ... inside the owner works."
+fn file_on_tmpfs_works(ctx: &Context) -> Result<()> {
+    let tenant = Tenant::new(ctx, "tenant")?;
+    let instance = tenant.mount()?;
+    tenant.run(|| {
+        let dir = tenant.dir().join("tmpfs");
+        fs::create_dir(&dir)?;
+        mount(Some("tmpfs"), &dir, Some("tmpfs"), MsFlags::empty(), None::<&str>)?;
+        expect_works(&instance, &Backing::new(&dir.join("file"))?)
+    })
+}
+
+/// Mounts an overlay of `lower` at `merged` below `dir`, with a fresh upper layer.
+fn mount_overlay(dir: &Path, lower: &Path) -> Result<PathBuf> {
+    let [upper, work, merged] = ["upper", "work", "merged"].map(|name| dir.join(name));
+    for dir in [&upper, &work, &merged] {
+        fs::create_dir(dir)?;
+    }
+    let options =
+        format!("userxattr,lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
+    mount(Some("overlay"), &merged, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
+        .context("cannot mount an overlay")?;
+    Ok(merged)
+}
+
+/// N5: "A regular file on ... overlayfs inside the owner works." A new one and a lower one.
+fn file_on_overlayfs_works(ctx: &Context) -> Result<()> {
+    let tenant = Tenant::new(ctx, "tenant")?;
+    let instance = tenant.mount()?;
+    tenant.run(|| {
+        let lower = tenant.dir().join("lower");
+        fs::create_dir(&lower)?;
+        fs::write(lower.join("lower"), vec![7; usize::try_from(backing::SIZE)?])?;
+        let merged = mount_overlay(tenant.dir(), &lower)?;
+        expect_works(&instance, &Backing::new(&merged.join("file"))?)?;
+
+        let number = instance.add()?;
+        let device = LoopDevice::open_read_only(&instance.node(number))?;
+        device.set_fd(File::open(merged.join("lower"))?)?;
+        ensure!(device.read_at(4096, 8192)? == [7; 4096]);
+        Ok(())
+    })
+}
+
+/// N5: "A regular file on ... ext4, ... inside the owner works." The host has mounted it for the tenant.
+fn file_on_ext4_of_the_host_works(ctx: &Context) -> Result<()> {
+    use std::os::unix::fs::FileExt as _;
+
+    let host = Host::new(ctx)?;
+    let image = Backing::new(&ctx.dir.join("image"))?;
+    image.file().write_all_at(&ext2::image(), 0)?;
+    let node = format!("/dev/loop{}", host.control().add_any()?);
+    LoopDevice::open(Path::new(&node))?.set_fd(&image)?;
+    let dir = ctx.dir.join("ext4");
+    fs::create_dir(&dir)?;
+    mount(Some(node.as_str()), &dir, Some("ext4"), MsFlags::empty(), None::<&str>).context("cannot mount ext4")?;
+    chown(&dir, Some(IdMap::USUAL.outside.into()), Some(IdMap::USUAL.outside.into()))?;
+
+    let tenant = Tenant::new(ctx, "tenant")?;
+    let instance = tenant.mount()?;
+    tenant.run(|| expect_works(&instance, &Backing::with_size(&dir.join("file"), 64 * 1024)?))?;
+    tenant.kill()?;
+    nix::mount::umount(&dir)?;
+    Ok(())
+}
+
+/// A node of `/dev/fuse` that a tenant may open.
+fn fuse_device(ctx: &Context) -> Result<PathBuf> {
+    nodes::make(ctx, "fuse", SFlag::S_IFCHR, 10, 229)
+}
+
+/// N5: "It cannot be backed by a FUSE file of a non-initial user namespace (a stalled server could
+/// stall the host's sync): EPERM."
+fn fuse_file_of_a_user_namespace_is_eperm(ctx: &Context) -> Result<()> {
+    let device = fuse_device(ctx)?;
+    let tenant = Tenant::new(ctx, "tenant")?;
+    let instance = tenant.mount()?;
+    let dir = tenant.dir().join("fuse");
+    let server = tenant.hold(|| {
+        fs::create_dir(&dir)?;
+        fuse::serve(&device, &dir)
+    })?;
+    tenant.run(|| {
+        let writable = File::options().read(true).write(true).open(dir.join(fuse::FILE))?;
+        expect_refused(&instance, &writable, Errno::EPERM, "a FUSE file")?;
+        let read_only = File::open(dir.join(fuse::FILE))?;
+        expect_refused(&instance, &read_only, Errno::EPERM, "a FUSE file opened for reading")?;
+
+        let backing = Backing::new(&tenant.dir().join("file"))?;
+        let device = instance.open(instance.add()?)?;
+        device.configure_with_flags(&backing, LO_FLAGS_READ_ONLY)?;
+        expect::errno(device.change_fd(&read_only), Errno::EPERM, "CHANGE_FD to a FUSE file")
+    })?;
+    server.kill()
+}
+
+/// N5: an overlay is no way around it: its file is one of overlayfs, its data come from the server.
+fn fuse_file_below_an_overlay_is_eperm(ctx: &Context) -> Result<()> {
+    let device = fuse_device(ctx)?;
+    let tenant = Tenant::new(ctx, "tenant")?;
+    let instance = tenant.mount()?;
+    let dir = tenant.dir().join("fuse");
+    let server = tenant.hold(|| {
+        fs::create_dir(&dir)?;
+        fuse::serve(&device, &dir)
+    })?;
+    tenant.run(|| {
+        let merged = mount_overlay(tenant.dir(), &dir)?;
+        let file = File::open(merged.join(fuse::FILE))?;
+        expect_refused(&instance, &file, Errno::EPERM, "a FUSE file below an overlay")
+    })?;
+    server.kill()
+}
+
+/// N5 is about "a non-initial user namespace": what the host serves itself, it may use.
+fn fuse_file_of_the_initial_namespace_works(ctx: &Context) -> Result<()> {
+    let device = fuse_device(ctx)?;
+    let dir = ctx.dir.join("fuse");
+    fs::create_dir(&dir)?;
+    process::run(|| {
+        let server = process::hold(|| fuse::serve(&device, &dir))?;
+        let instance = Instance::new(ctx, "loopfs")?;
+        let number = instance.add()?;
+        let opened = instance.open(number)?;
+        opened.set_fd(File::options().read(true).write(true).open(dir.join(fuse::FILE))?)?;
+        opened.write_at(b"served", 0)?;
+        opened.sync()?;
+        ensure!(fs::read(dir.join(fuse::FILE))?.starts_with(b"served"));
+        opened.clear()?;
+        drop(opened);
+        instance.umount()?;
+        server.release()
+    })
+}
