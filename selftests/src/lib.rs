@@ -21,6 +21,7 @@ pub mod privilege;
 pub mod process;
 pub mod swap;
 pub mod tenant;
+pub mod tour;
 pub mod uapi;
 pub mod uevent;
 pub mod wait;

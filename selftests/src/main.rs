@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use loopfs_selftests::{
     cases,
     harness::{channel::Channel, init, isolate, listing, on_machine},
+    tour,
 };
 
 /// The loopfs test suite.
@@ -36,6 +37,8 @@ enum Command {
         #[command(flatten)]
         arguments: libtest_mimic::Arguments,
     },
+    /// Show step by step, on this kernel, what an ordinary user can do with an instance.
+    Tour,
     /// The process of one case; started by the runner.
     #[command(hide = true)]
     Case { name: String, who: String, channel: RawFd },
@@ -59,6 +62,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
                  run them in a guest with `cargo xtask test`, or add --on-this-machine if this one may be used for that"
             )
         }
+        Command::Tour => tour::run().map(|()| ExitCode::SUCCESS),
         Command::Case { name, who, channel } => case(&name, &who, channel),
     }
 }
