@@ -14,5 +14,6 @@ pub mod source;
 pub mod splat;
 pub mod suite;
 pub mod task;
+pub mod terminal;
 pub mod toolchain;
 pub mod vm;

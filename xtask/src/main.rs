@@ -29,6 +29,7 @@ enum Command {
     Build(task::build::Build),
     Ci(task::ci::Ci),
     Doctor(task::doctor::Doctor),
+    Run(task::run::Run),
     Series(task::series::Series),
     Test(task::test::Test),
     Tree(task::tree::Tree),
@@ -41,6 +42,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Build(task) => task.run(&ctx),
         Command::Ci(task) => task.run(&ctx),
         Command::Doctor(task) => task.run(&ctx),
+        Command::Run(task) => task.run(&ctx),
         Command::Series(task) => task.run(&ctx),
         Command::Test(task) => task.run(&ctx),
         Command::Tree(task) => task.run(&ctx),
@@ -55,8 +57,12 @@ fn main() -> ExitCode {
             ExitCode::from(Failure::Interrupted.exit_code())
         }
         Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(Failure::of(&error).exit_code())
+            let failure = Failure::of(&error);
+            // What a command in the guest ends with is its own affair, and it has said what it had to say.
+            if !matches!(failure, Failure::GuestCommand(_)) {
+                eprintln!("error: {error:#}");
+            }
+            ExitCode::from(failure.exit_code())
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod build;
 pub mod ci;
 pub mod doctor;
 pub mod guest_options;
+pub mod run;
 pub mod series;
 pub mod test;
 pub mod tree;

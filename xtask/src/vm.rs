@@ -5,6 +5,7 @@ pub mod console;
 pub mod guest;
 pub mod initramfs;
 pub mod machine;
+pub mod programs;
 pub mod qemu;
 pub mod qmp;
 pub mod snapshot;

@@ -24,12 +24,16 @@ pub fn build(ctx: &Ctx) -> Result<PathBuf> {
     command.arg("--target-dir").arg(target_dir(ctx));
     command.args(["--message-format", "json-render-diagnostics"]);
     command.current_dir(ctx.root()).env("RUSTFLAGS", "-C target-feature=+crt-static");
-    let progress = Progress::spinner("build the suite");
+    let mut progress = None;
     let mut program = None;
     process::stream(&mut command, ctx.verbose, |line| {
         match executable(line) {
             Some(path) => program = Some(path),
-            None => progress.detail(line.trim()),
+            // With nothing to compile there is nothing to show.
+            None if line.trim_start().starts_with("Compiling") => {
+                progress.get_or_insert_with(|| Progress::spinner("build the suite")).detail(line.trim());
+            }
+            None => {}
         }
         Ok(())
     })?;

@@ -4,12 +4,13 @@
 //! marks belongs to the case between them, and one between two cases to the one before.
 
 use std::{
+    os::fd::BorrowedFd,
     path::Path,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
-use loopfs_protocol::{Clock, Command, Event, Marker, Missing};
+use loopfs_protocol::{Clock, Command, Event, Marker, Missing, Window};
 
 use super::{
     deadline::Deadlines,
@@ -167,22 +168,40 @@ impl<'run> Session<'run> {
     ///
     /// As for [`Session::boot`].
     pub fn greet(&mut self, cases: usize, missing: Missing) -> Result<Result<(), Stillborn>> {
+        let end = match self.hello()? {
+            None => self.plan(cases, missing)?,
+            end => end,
+        };
+        self.stillborn_if(end)
+    }
+
+    /// Sets up a guest that has booted, to run programs.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Session::boot`].
+    pub fn greet_for_programs(&mut self) -> Result<Result<(), Stillborn>> {
+        let end = self.hello()?;
+        self.stillborn_if(end)
+    }
+
+    fn hello(&mut self) -> Result<Option<End>> {
         let mut seed = [0; 32];
         fastrand::Rng::new().fill(&mut seed);
         let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let clock = Clock { seconds: since_epoch.as_secs().cast_signed(), nanoseconds: since_epoch.subsec_nanos() };
         self.send(&Command::Hello { seed, clock });
-        let until = Instant::now() + self.deadlines.cleanup();
-        let end = match self.next_line(until)? {
+        Ok(match self.next_line(Instant::now() + self.deadlines.cleanup())? {
             Ok(line) => match Event::from_line(&line) {
-                Ok(Some(Event::Ready { .. })) => match self.plan(cases, missing)? {
-                    None => return Ok(Ok(())),
-                    Some(end) => end,
-                },
-                _ => End::Nonsense(line),
+                Ok(Some(Event::Ready { .. })) => None,
+                _ => Some(End::Nonsense(line)),
             },
-            Err(end) => end,
-        };
+            Err(end) => Some(end),
+        })
+    }
+
+    fn stillborn_if(&mut self, end: Option<End>) -> Result<Result<(), Stillborn>> {
+        let Some(end) = end else { return Ok(Ok(())) };
         let mut result = TestResult::own("boot", Outcome::Pass, None);
         self.conclude(&mut result, end, "when it was greeted", self.deadlines.cleanup())?;
         Ok(Err(Stillborn { result }))
@@ -315,6 +334,49 @@ impl<'run> Session<'run> {
         Ok((before.unwrap_or_default(), result))
     }
 
+    /// Runs a program in the guest to its end; its streams are those of `ours`. It may take its time.
+    ///
+    /// # Errors
+    ///
+    /// On Ctrl-C, or when our own standard output cannot be written. A guest that dies is no error but a [`TestResult`].
+    pub fn exec(&mut self, command: &Command, ours: &mut impl Streams) -> Result<Result<u8, TestResult>> {
+        self.send(command);
+        let mut program = Program::default();
+        let end = loop {
+            if let Some(code) = program.ended() {
+                return Ok(Ok(code));
+            }
+            if let Some(window) = ours.new_size() {
+                self.send(&Command::Resize(window));
+            }
+            program.feed(&mut self.guest, ours)?;
+            match self.guest.next(Instant::now() + program.pause(), ours.input().filter(|_| program.takes_input()))? {
+                Some(Input::Console(bytes)) => {
+                    for line in self.console.push(&bytes)? {
+                        self.now.push(line, self.detector);
+                    }
+                }
+                Some(Input::Stdout(bytes)) => {
+                    program.stdout += bytes.len() as u64;
+                    ours.stdout(&bytes)?;
+                }
+                Some(Input::Stderr(bytes)) => {
+                    program.stderr += bytes.len() as u64;
+                    ours.stderr(&bytes)?;
+                }
+                Some(Input::Control(line)) => match Event::from_line(&line) {
+                    Ok(Some(Event::Exited { code, stdout, stderr })) => program.exited = Some((code, stdout, stderr)),
+                    _ => break End::Nonsense(line),
+                },
+                Some(Input::Ended(ending)) => break End::Ended(ending),
+                None => {}
+            }
+        };
+        let mut result = TestResult::own("run", Outcome::Pass, None);
+        self.conclude(&mut result, end, "while the program ran", Duration::ZERO)?;
+        Ok(Err(result))
+    }
+
     /// Gives the guest up, for one to keep its state as a snapshot.
     pub fn into_guest(self) -> Guest {
         self.guest
@@ -401,6 +463,79 @@ impl<'run> Session<'run> {
                 result.kernel_log.extend(registers.lines().filter(named).map(str::to_owned));
             }
             Err(error) => result.kernel_log.push(format!("[no registers: {error:#}]")),
+        }
+        Ok(())
+    }
+}
+
+/// Where the streams of a program in the guest come from and go to.
+pub trait Streams {
+    /// What to wait for before [`Streams::read`] has something; nothing once the input has ended.
+    fn input(&self) -> Option<BorrowedFd<'_>>;
+    /// The next input, if there is some now; empty at its end.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or the person wants to leave.
+    fn read(&mut self) -> Result<Option<Vec<u8>>>;
+    /// The program printed this.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be passed on.
+    fn stdout(&mut self, bytes: &[u8]) -> Result<()>;
+    /// The program printed this on its standard error.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be passed on.
+    fn stderr(&mut self, bytes: &[u8]) -> Result<()>;
+    /// The terminal's size, if it has changed.
+    fn new_size(&mut self) -> Option<Window>;
+}
+
+/// A program under way in the guest.
+#[derive(Debug, Default)]
+struct Program {
+    /// Input that the guest has not taken yet.
+    waiting: Vec<u8>,
+    input_ended: bool,
+    stdout: u64,
+    stderr: u64,
+    /// Its exit code, and how much it has printed on either stream.
+    exited: Option<(u8, u64, u64)>,
+}
+
+impl Program {
+    /// Its exit code, once all it printed has arrived.
+    fn ended(&self) -> Option<u8> {
+        let (code, stdout, stderr) = self.exited?;
+        (self.stdout >= stdout && self.stderr >= stderr).then_some(code)
+    }
+
+    fn takes_input(&self) -> bool {
+        self.waiting.is_empty() && !self.input_ended
+    }
+
+    /// How long to wait for news; short while input waits, as nothing tells when the guest takes some.
+    fn pause(&self) -> Duration {
+        Duration::from_millis(if self.waiting.is_empty() { 200 } else { 2 })
+    }
+
+    fn feed(&mut self, guest: &mut Guest, ours: &mut impl Streams) -> Result<()> {
+        if self.takes_input()
+            && let Some(bytes) = ours.read()?
+        {
+            self.input_ended = bytes.is_empty();
+            self.waiting = bytes;
+            if self.input_ended {
+                guest.end_feed();
+            }
+        }
+        if !self.waiting.is_empty() {
+            // If the guest is gone, the next input from it tells.
+            let taken = guest.feed(&self.waiting).unwrap_or(self.waiting.len());
+            self.waiting.drain(..taken);
         }
         Ok(())
     }

@@ -63,6 +63,8 @@ pub struct Prepared {
     pub machine: Machine,
     /// An empty folder for the consoles' recordings.
     pub logs: PathBuf,
+    /// What the person should know about it.
+    pub told: String,
 }
 
 impl GuestOptions {
@@ -83,12 +85,12 @@ impl GuestOptions {
         self.smp.map(usize::from)
     }
 
-    /// Builds or finds all that a guest needs; `program` becomes its PID 1.
+    /// Builds or finds all that a guest with the root `root` needs; `cases` decide symbols of the kernel.
     ///
     /// # Errors
     ///
     /// Whatever is missing or fails, each with what to do.
-    pub fn prepare(&self, ctx: &Ctx, flavour: Flavour, program: &Path, cases: &[CaseInfo]) -> Result<Prepared> {
+    pub fn prepare(&self, ctx: &Ctx, flavour: Flavour, root: &Initramfs, cases: &[CaseInfo]) -> Result<Prepared> {
         // All at once, and before the long build.
         let mut purposes = Vec::new();
         if self.kernel.is_none() {
@@ -105,7 +107,7 @@ impl GuestOptions {
                 build_patched(ctx, &order)?.vmlinux
             }
         };
-        let initramfs = Initramfs::new(program).write_to(&ctx.cache().join("initramfs"))?;
+        let initramfs = root.write_to(&ctx.cache().join("initramfs"))?;
         let qemu = Qemu::find(self.qemu.as_deref(), ctx.verbose)?;
         let logs = new_log_folder(ctx)?;
         let debug = flavour == Flavour::Debug;
@@ -123,7 +125,7 @@ impl GuestOptions {
         };
         let Decision { accel, reason } = accel::decide(self.accel, &qemu, &machine, ctx.cache(), ctx.verbose)?;
         machine.accel = accel;
-        progress::say(&format!("guest: {}, accelerator {} ({reason})", machine.kernel.display(), accel.name()));
+        let told = format!("guest: {}, accelerator {} ({reason})", machine.kernel.display(), accel.name());
         if self.gdb {
             let socket = logs.join("gdb.sock");
             progress::say(&format!(
@@ -133,7 +135,7 @@ impl GuestOptions {
             ));
             machine.gdb = Some(socket);
         }
-        Ok(Prepared { qemu, machine, logs })
+        Ok(Prepared { qemu, machine, logs, told })
     }
 
     /// These options as words of a command line, each with a space before it.

@@ -27,6 +27,7 @@ use crate::{
         plan::{Trial, select, shuffle},
         report::{Again, Reporter},
     },
+    vm::initramfs::Initramfs,
 };
 
 /// Runs the suite in guests and tells how each case ended
@@ -96,7 +97,8 @@ impl Task for Test {
             return Ok(());
         }
         let trials = select(&cases, &self.filter).context(Failure::Environment)?;
-        let guest = self.guest.prepare(ctx, self.config, &program, &cases)?;
+        let guest = self.guest.prepare(ctx, self.config, &Initramfs::new(&program), &cases)?;
+        progress::say(&guest.told);
         let setup = self.setup(ctx, guest)?;
 
         let seed = self.seed();
