@@ -6,13 +6,16 @@
 mod backing_files;
 mod capability;
 mod control;
+mod faults;
 mod host;
 mod limits;
 mod mounting;
 mod neighbours;
+mod option_off;
 mod orphans;
 mod rename;
 mod shutdown;
+mod storms;
 mod unlink;
 mod visibility;
 
@@ -32,6 +35,9 @@ pub fn all() -> Vec<Case> {
         visibility::cases(),
         backing_files::cases(),
         neighbours::cases(),
+        storms::cases(),
+        faults::cases(),
+        option_off::cases(),
         host::cases(),
     ]
     .concat()

@@ -17,7 +17,7 @@ use nix::errno::Errno;
 
 use crate::{
     backing::{self, Backing},
-    block,
+    block, case,
     case::{Case, Context, Need, Who},
     expect,
     instance::Instance,
@@ -52,6 +52,16 @@ macro_rules! told_twice {
 
 /// The cases.
 pub(super) fn cases() -> Vec<Case> {
+    let mut cases = told_twice();
+    cases.push(case!(["host"], refused_configure_leaves_uevents_on).only(&[Who::Root]).needing(&[
+        Need::Loopfs,
+        Need::Loop,
+        Need::Uevent,
+    ]));
+    cases
+}
+
+fn told_twice() -> Vec<Case> {
     [
         told_twice!(get_free_returns_the_lowest_unbound_device),
         told_twice!(get_free_makes_a_device_where_none_is_unbound),
@@ -385,6 +395,23 @@ fn device_is_announced_by_uevents(host: &Host<'_>) -> Result<()> {
     ensure!(uevent::about(&listener.take()?, number).contains(&format!("change@{path}")));
     host.control.remove(number)?;
     ensure!(uevent::about(&listener.take()?, number).contains(&format!("remove@{path}")));
+    Ok(())
+}
+
+/// A stock kernel forgets to undo part of a binding when it refuses the block size, and the device is
+/// silent from then on. The series begins with the fix, so this needs a kernel with it.
+fn refused_configure_leaves_uevents_on(ctx: &Context) -> Result<()> {
+    let host = Host::new(ctx)?;
+    let (number, node) = host.fresh()?;
+    let backing = host.backing("file")?;
+    let device = LoopDevice::open(&node)?;
+    let odd = LoopConfig { block_size: 100, ..LoopConfig::new(raw(&backing), LoopInfo64::ZERO) };
+    expect::errno(device.configure(&odd), Errno::EINVAL, "CONFIGURE with blocks of 100 bytes")?;
+    drop(device);
+    let listener = UeventListener::new()?;
+    host.control.remove(number)?;
+    let heard = uevent::about(&listener.take()?, number);
+    ensure!(heard.iter().any(|event| event.starts_with("remove@")), "the removal is not announced: {heard:?}");
     Ok(())
 }
 

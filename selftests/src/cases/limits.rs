@@ -10,6 +10,7 @@ use crate::{
     backing::Backing,
     block, case,
     case::{Case, Context, Need, Who},
+    cgroup::MemoryCgroup,
     expect,
     instance::{Detached, Instance},
     limit,
@@ -43,6 +44,9 @@ pub(super) fn cases() -> Vec<Case> {
             .only(&[Who::Root])
             .needing(&[Need::Loopfs, Need::Loop]),
         case!(["L4", "C8"], held_node_of_a_removed_device_is_not_charged),
+        case!(["L5", "H25"], memory_of_a_device_is_charged_to_the_cgroup_of_its_maker)
+            .only(&[Who::Root])
+            .needing(&[Need::Loopfs, Need::Memcg]),
         case!(["L6"], threads_at_a_limit_never_exceed_it).patient(2),
         case!(["L6"], namespaces_at_a_common_limit_never_exceed_it).patient(2),
     ]
@@ -406,6 +410,33 @@ fn held_node_of_a_removed_device_is_not_charged(ctx: &Context) -> Result<()> {
         expect_room(&instance, 0)?;
         Ok(())
     })
+}
+
+/// L5: "Memory that loop and loopfs themselves allocate for a private device is charged to the memory
+/// cgroup of whoever made it." What the block layer allocates for it is not.
+fn memory_of_a_device_is_charged_to_the_cgroup_of_its_maker(ctx: &Context) -> Result<()> {
+    const DEVICES: u32 = 32;
+    /// The least a device costs, in bytes: `struct loop_device` alone is larger.
+    const EACH: u64 = 512;
+    let cgroup = MemoryCgroup::new("loopfs-maker")?;
+    let instance = Instance::new(ctx, "loopfs")?;
+    process::run(|| {
+        cgroup.enter()?;
+        let before = cgroup.slab_unreclaimable()?;
+        let control = instance.control()?;
+        for _ in 0..DEVICES {
+            control.add_any()?;
+        }
+        // The kernel sums its statistics up now and then.
+        let mut grown = 0;
+        let charged = wait::until("the memory to be charged", || {
+            grown = cgroup.slab_unreclaimable()?.saturating_sub(before);
+            Ok(grown >= u64::from(DEVICES) * EACH)
+        });
+        charged.with_context(|| format!("{DEVICES} devices are charged with {grown} bytes"))
+    })?;
+    instance.umount()?;
+    Ok(())
 }
 
 /// How many devices the threads or processes of a contention make and lose.
