@@ -44,6 +44,11 @@ impl Deadlines {
         Duration::from_secs(2).mul_f64(self.scale)
     }
 
+    /// How far the console may lag behind the control port.
+    pub fn lag(&self) -> Duration {
+        Duration::from_secs(5).mul_f64(self.scale)
+    }
+
     /// What a guest may take to clean up after a case: to kill it, and to wait for what it held.
     pub fn cleanup(&self) -> Duration {
         Duration::from_secs(20).mul_f64(self.scale)
@@ -54,9 +59,9 @@ impl Deadlines {
         self.boot
     }
 
-    /// The whole run of `rounds` rounds.
-    pub fn run(&self, rounds: u32) -> Duration {
-        RUN.mul_f64(self.scale) * rounds.max(1)
+    /// The whole run of `rounds` rounds, if their number is known.
+    pub fn run(&self, rounds: Option<u32>) -> Option<Duration> {
+        rounds.map(|rounds| RUN.mul_f64(self.scale) * rounds.max(1))
     }
 }
 

@@ -33,8 +33,8 @@ pub struct Setup {
     pub detector: Detector,
     /// How long things may take.
     pub deadlines: Deadlines,
-    /// When the whole run has to be over.
-    pub until: Instant,
+    /// When the whole run has to be over, unless it has no end.
+    pub until: Option<Instant>,
     /// What becomes of a case whose need the kernel does not meet.
     pub missing: Missing,
     /// The kernel is the debug configuration's: it has KUnit and kmemleak, and both must speak.
@@ -57,8 +57,8 @@ pub trait Sink {
     fn result(&mut self, result: TestResult);
     /// These trials did not run, for this reason.
     fn not_run(&mut self, trials: usize, why: &str);
-    /// No more trials shall run.
-    fn wants_to_stop(&self) -> bool;
+    /// No more trials shall run, the last one having ended as `latest`.
+    fn wants_to_stop(&self, latest: Outcome) -> bool;
 }
 
 /// Why a run of trials ended before its time.
@@ -113,7 +113,7 @@ impl Setup {
     }
 
     fn check_time(&self) -> Result<(), Stop> {
-        if Instant::now() < self.until { Ok(()) } else { Err(Stop::TimeUp) }
+        if self.until.is_none_or(|until| Instant::now() < until) { Ok(()) } else { Err(Stop::TimeUp) }
     }
 }
 
@@ -170,6 +170,7 @@ impl<'run> Shared<'run> {
             let end = session.case(&trial)?;
             left.pop_front();
             self.conclude_pending(end.before, sink);
+            let latest = end.result.outcome;
             self.pending = Some(end.result);
             if end.alive {
                 self.session = Some(session);
@@ -177,7 +178,7 @@ impl<'run> Shared<'run> {
                 self.conclude_pending(Stretch::default(), sink);
                 planned = false;
             }
-            if sink.wants_to_stop() {
+            if sink.wants_to_stop(latest) {
                 return Ok(Err(Stop::Enough));
             }
         }
@@ -262,8 +263,10 @@ pub fn in_a_guest_each(
             }
             sink.starting(&trial);
             let session = setup.start(cpus, Some(&snapshot))?;
-            sink.result(in_its_own_guest(setup, session, booted, &trial)?);
-            if sink.wants_to_stop() {
+            let result = in_its_own_guest(setup, session, booted, &trial)?;
+            let latest = result.outcome;
+            sink.result(result);
+            if sink.wants_to_stop(latest) {
                 return Ok(());
             }
         }

@@ -209,8 +209,8 @@ impl Sink for Reporter {
         progress::show(&format!("{trials} cases did not run: {why}"));
     }
 
-    fn wants_to_stop(&self) -> bool {
-        self.stop_on_failure && self.summary.failed > 0
+    fn wants_to_stop(&self, latest: Outcome) -> bool {
+        self.stop_on_failure && (self.summary.failed > 0 || !latest.is_good())
     }
 }
 

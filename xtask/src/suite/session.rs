@@ -26,9 +26,6 @@ use crate::{
     },
 };
 
-/// How long the console may lag behind the control port.
-const LAG: Duration = Duration::from_secs(5);
-
 /// How long a hung guest gets to answer the emergency keys.
 const LAST_WORDS: Duration = Duration::from_millis(700);
 
@@ -574,7 +571,7 @@ impl<'case> Case<'case> {
 
     /// How much longer than now the guest may be silent.
     fn patience(&self, deadlines: &Deadlines) -> Duration {
-        if self.judged { LAG } else { deadlines.cleanup() }
+        if self.judged { deadlines.lag() } else { deadlines.cleanup() }
     }
 
     /// Takes a line of the console.

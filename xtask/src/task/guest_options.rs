@@ -123,7 +123,8 @@ impl GuestOptions {
             with_streams: false,
             gdb: None,
         };
-        let Decision { accel, reason } = accel::decide(self.accel, &qemu, &machine, ctx.cache(), ctx.verbose)?;
+        let Decision { accel, reason } =
+            accel::decide(self.accel, Path::new(accel::KVM), &qemu, &machine, ctx.cache(), ctx.verbose)?;
         machine.accel = accel;
         let told = format!("guest: {}, accelerator {} ({reason})", machine.kernel.display(), accel.name());
         if self.gdb {

@@ -3,7 +3,7 @@
 use std::{
     cell::Cell,
     path::PathBuf,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, Result, anyhow};
@@ -138,18 +138,18 @@ impl Test {
         let debug = self.config == Flavour::Debug;
         let scale = if guest.machine.gdb.is_some() { 1e6 } else { self.timeout_scale };
         let deadlines = Deadlines::new(scale, debug);
-        let rounds = if self.until_fail { self.repeat.unwrap_or(u32::MAX) } else { self.repeat.unwrap_or(1) };
+        let run = deadlines.run(self.rounds().try_into().ok());
         progress::say(&format!(
             "deadlines: {} to boot, {} and more for a case, {} for the run",
             seconds(deadlines.boot()),
-            seconds(deadlines.case(std::time::Duration::ZERO, 1)),
-            seconds(deadlines.run(rounds)),
+            seconds(deadlines.case(Duration::ZERO, 1)),
+            run.map_or_else(|| "none".to_owned(), seconds),
         ));
         Ok(Setup {
             qemu: guest.qemu,
             machine: guest.machine,
             detector: Detector::from_file(&ctx.root().join("ci/splats.toml"))?,
-            until: Instant::now() + deadlines.run(rounds),
+            until: run.map(|run| Instant::now() + run),
             deadlines,
             missing: match (self.skip_unmet, debug) {
                 (true, _) => Missing::Skip,

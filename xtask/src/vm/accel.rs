@@ -103,16 +103,15 @@ impl Accel {
     }
 }
 
-/// Decides on the accelerator. `machine` is what a probe boots; its own accelerator does not matter.
+/// Where Linux offers KVM.
+pub const KVM: &str = "/dev/kvm";
+
+/// Decides on the accelerator. `device` is [`KVM`]; `machine` is what a probe boots, whatever its own accelerator.
 ///
 /// # Errors
 ///
 /// When KVM was asked for by name and does not work: then nothing else will do.
-pub fn decide(choice: Choice, qemu: &Qemu, machine: &Machine, cache: &Path, verbose: bool) -> Result<Decision> {
-    decide_with(choice, Path::new("/dev/kvm"), qemu, machine, cache, verbose)
-}
-
-fn decide_with(
+pub fn decide(
     choice: Choice,
     device: &Path,
     qemu: &Qemu,
