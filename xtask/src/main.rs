@@ -15,7 +15,7 @@ use xtask::{
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version, propagate_version = true)]
 struct Cli {
     /// Show every command that is run, and its output.
-    #[arg(long, short, global = true)]
+    #[arg(long, global = true)]
     verbose: bool,
     /// Never install a package; name what is missing instead.
     #[arg(long, global = true)]
@@ -64,5 +64,17 @@ fn main() -> ExitCode {
             }
             ExitCode::from(failure.exit_code())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn no_option_is_defined_twice() {
+        Cli::command().debug_assert();
     }
 }

@@ -6,12 +6,14 @@
 pub mod apply;
 pub mod changes;
 pub mod check;
+pub mod checkpatch;
 pub mod edits;
 pub mod export;
 pub mod fold;
 pub mod folder;
 pub mod git;
 pub mod import;
+pub mod mail;
 pub mod mapping;
 pub mod patch;
 pub mod refresh;

@@ -199,6 +199,11 @@ impl Patch {
         diff_offset(&self.stat_and_diff).map_or("", |at| &self.stat_and_diff[at..])
     }
 
+    /// Diffstat and diff: all that follows the note.
+    pub fn stat_and_diff(&self) -> &str {
+        &self.stat_and_diff
+    }
+
     /// Added and removed lines over all files.
     pub fn churn(&self) -> (usize, usize) {
         let hunks = || self.files.iter().flat_map(|file| &file.hunks);

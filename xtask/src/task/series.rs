@@ -1,6 +1,7 @@
 //! `cargo xtask series`: the patches as files, as commits and as mail.
 
 mod check;
+mod mail;
 mod refresh;
 mod status;
 
@@ -22,6 +23,7 @@ enum Command {
     Status(status::Status),
     Check(check::Check),
     Refresh(refresh::Refresh),
+    Mail(mail::Mail),
 }
 
 impl Task for Series {
@@ -30,6 +32,7 @@ impl Task for Series {
             Command::Status(task) => task.run(ctx),
             Command::Check(task) => task.run(ctx),
             Command::Refresh(task) => task.run(ctx),
+            Command::Mail(task) => task.run(ctx),
         }
     }
 }

@@ -23,13 +23,35 @@ pub(crate) const LIB_RS: &str = "rust/kernel/lib.rs";
 pub(crate) const DRIVER: &str = "drivers/block/loopfs/loopfs.rs";
 pub(crate) const OUR_DRIVER: &str = "rust/loopfs/loopfs.rs";
 
-const BASE: &str = "906d40d4b4d7d9feba7e572ef9a90672e8185c84";
+const BASE: &str = "6180f8e77bf8b59e190fdff2818714cba291ca0d";
 const DATE: &str = "2026-01-01T00:00:00+0000";
 
 /// Ten numbered lines that a hunk can tell apart.
 pub(crate) fn numbered(what: &str) -> String {
     (1..=10).map(|line| format!("// {what} {line}\n")).collect()
 }
+
+/// Names a maintainer for Rust, another one for the rest, and a list for both.
+const GET_MAINTAINER: &str = r#"
+my ($mail) = grep { !/^--/ } @ARGV;
+open(my $in, '<', $mail) or die;
+my $rust = grep { /^\+\+\+ .*\.rs$/ } <$in>;
+my $lists = grep { $_ eq '--nom' } @ARGV;
+print $lists ? "linux-block\@vger.kernel.org\n" : $rust ? "\"Björn, R.\" <rust\@kernel.org>\n" : "Jens <block\@kernel.org>\n";
+"#;
+
+/// Complains of one word, and of a missing sign-off.
+const CHECKPATCH: &str = r#"
+my ($mail) = grep { !/^--/ } @ARGV;
+open(my $in, '<', $mail) or die;
+my @lines = <$in>;
+my $bad = 0;
+for (@lines) { if (/^\+.*limit/) { print "$mail:1: CHECK:LIMIT: Avoid limit\n"; $bad = 1; } }
+unless ((grep { $_ eq '--no-signoff' } @ARGV) || (grep { /^Signed-off-by: / } @lines)) {
+    print "$mail:1: ERROR:MISSING_SIGN_OFF: Missing Signed-off-by\n"; $bad = 1;
+}
+exit $bad;
+"#;
 
 /// From the old text of a file to the new one.
 type Edit = fn(String) -> String;
@@ -87,6 +109,8 @@ impl Lab {
         write(dev.dir(), "Makefile", "VERSION = 7\nPATCHLEVEL = 3\nSUBLEVEL = 4\nEXTRAVERSION =\n");
         write(dev.dir(), LOOP_C, &format!("// SPDX-License-Identifier: GPL-2.0\n{}", numbered("loop")));
         write(dev.dir(), LIB_RS, &format!("// SPDX-License-Identifier: GPL-2.0\n{}", numbered("lib")));
+        write(dev.dir(), "scripts/get_maintainer.pl", GET_MAINTAINER);
+        write(dev.dir(), "scripts/checkpatch.pl", CHECKPATCH);
         write(dev.dir(), "init/untouched.c", "// SPDX-License-Identifier: GPL-2.0\n");
         dev.read(["add", "-A"]).unwrap();
         let mut commit = dev.command();

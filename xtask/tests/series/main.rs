@@ -5,6 +5,7 @@ mod bad_patches;
 mod check;
 mod export;
 mod lab;
+mod mail;
 mod odd_git;
 mod refresh;
 mod round_trip;
