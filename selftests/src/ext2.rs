@@ -44,6 +44,11 @@ impl Image {
 
 /// The bytes of an empty file system of 1 MiB whose root directory belongs to uid 0.
 pub fn image() -> Vec<u8> {
+    image_with_reserve(0)
+}
+
+/// As [`image`], with `reserved` blocks that only root may use.
+pub fn image_with_reserve(reserved: u32) -> Vec<u8> {
     let mut image = Image(vec![0; BLOCKS * BLOCK]);
     let free_blocks = BLOCKS - 1 - USED_BLOCKS;
     let free_inodes = INODES - RESERVED_INODES;
@@ -51,6 +56,7 @@ pub fn image() -> Vec<u8> {
     let superblock_u32 = [
         (0, INODES),
         (4, BLOCKS),
+        (8, reserved as usize), // s_r_blocks_count
         (12, free_blocks),
         (16, free_inodes),
         (20, 1),         // s_first_data_block

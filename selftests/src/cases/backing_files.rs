@@ -35,6 +35,15 @@ pub(super) fn cases() -> Vec<Case> {
         case!(["N5"], host_device_may_be_backed_by_a_private_one)
             .only(&[Who::Root])
             .needing(&[Need::Loopfs, Need::Loop]),
+        case!(["N5", "H21"], device_of_the_host_in_between_is_seen_through)
+            .only(&[Who::Root])
+            .needing(&[Need::Loopfs, Need::Loop]),
+        case!(["N5", "S5", "H27"], instance_is_no_layer_of_an_overlay).needing(&[Need::Loopfs, Need::Overlayfs]),
+        case!(["N6"], writing_through_a_device_takes_no_reserved_blocks).only(&[Who::Root]).needing(&[
+            Need::Loopfs,
+            Need::Loop,
+            Need::Ext4,
+        ]),
         case!(["N5"], file_on_tmpfs_works),
         case!(["N5"], file_on_overlayfs_works).needing(&[Need::Loopfs, Need::Overlayfs]),
         case!(["N5"], file_on_ext4_of_the_host_works).only(&[Who::Root]).needing(&[
@@ -136,15 +145,87 @@ fn host_device_may_be_backed_by_a_private_one(ctx: &Context) -> Result<()> {
     top.sync()?;
     lower.sync()?;
     ensure!(backing.read_at(10, 0)? == b"two floors");
-    // The other way round the node is no instance's, and the stock rule against cycles holds.
-    let second = instance.open(instance.add()?)?;
-    second.set_fd(&top).context("a private device cannot be backed by a device of the host")?;
-    let cycle = lower.configure_with_flags(&second, 0);
-    expect::one_of(cycle, &[Errno::EBUSY, Errno::ELOOP], "a cycle of devices")?;
-    second.clear()?;
-    drop(second);
     top.clear()?;
     Ok(())
+}
+
+/// N5: "(it would pin its own mount)". So it would through a device of the host in between; one that is
+/// backed by a file is as good as any.
+fn device_of_the_host_in_between_is_seen_through(ctx: &Context) -> Result<()> {
+    let host = Host::new(ctx)?;
+    let instance = Instance::new(ctx, "loopfs")?;
+    let backing = Backing::new(&ctx.dir.join("file"))?;
+    let lower = instance.open(instance.add_bound(&backing)?)?;
+    let between = LoopDevice::open(Path::new(&format!("/dev/loop{}", host.control().add_any()?)))?;
+    between.set_fd(&lower)?;
+    expect_refused(&instance, between.file(), Errno::ELOOP, "a host device backed by a device of an instance")?;
+
+    let other = LoopDevice::open(Path::new(&format!("/dev/loop{}", host.control().add_any()?)))?;
+    other.set_fd(&backing)?;
+    let device = instance.open(instance.add()?)?;
+    device.set_fd(&other).context("a private device cannot be backed by a device of the host")?;
+    device.clear()?;
+    drop(device);
+    other.clear()?;
+    between.clear()?;
+    Ok(())
+}
+
+/// N5 and H27: "it would pin its own mount". So would a file of an overlay with the instance as a layer,
+/// whatever layer the file is on. An instance is therefore no layer.
+fn instance_is_no_layer_of_an_overlay(ctx: &Context) -> Result<()> {
+    let instance = Instance::new(ctx, "loopfs")?;
+    let plain = ctx.dir.join("plain");
+    fs::create_dir(&plain)?;
+    mount_overlay(&ctx.dir, &plain).context("overlays do not work at all")?;
+    nix::mount::umount(&ctx.dir.join("merged"))?;
+    let merged = ctx.dir.join("merged");
+    let [upper, work] = ["upper", "work"].map(|name| ctx.dir.join(name).display().to_string());
+    for lower in [instance.dir().display().to_string(), format!("{}:{}", plain.display(), instance.dir().display())] {
+        let options = format!("userxattr,lowerdir={lower},upperdir={upper},workdir={work}");
+        let mounted = mount(Some("overlay"), &merged, Some("overlay"), MsFlags::empty(), Some(options.as_str()));
+        expect::errno(mounted, Errno::EINVAL, &format!("an overlay over {lower}"))?;
+    }
+    let read_only = format!("userxattr,lowerdir={}:{}", instance.dir().display(), plain.display());
+    let mounted = mount(Some("overlay"), &merged, Some("overlay"), MsFlags::empty(), Some(read_only.as_str()));
+    expect::errno(mounted, Errno::EINVAL, "a read-only overlay over an instance")
+}
+
+/// N6, "beyond its share": what a tenant writes through a device is written with the rights of whoever
+/// opened the backing file. The blocks that ext4 reserves for root are not for a tenant.
+fn writing_through_a_device_takes_no_reserved_blocks(ctx: &Context) -> Result<()> {
+    const RESERVED: u32 = 400;
+    let host = Host::new(ctx)?;
+    let dir = mount_ext4(ctx, &host, &ext2::image_with_reserve(RESERVED))?;
+    let tenant = Tenant::new(ctx, "tenant")?;
+    let instance = tenant.mount()?;
+    tenant.run(|| {
+        let sparse = Backing::new(&dir.join("sparse"))?;
+        let device = instance.open(instance.add_bound(&sparse)?)?;
+        let filled = device.write_at(&vec![0x5a; usize::try_from(backing::SIZE)?], 0).and_then(|()| device.sync());
+        expect::one_of(filled, &[Errno::ENOSPC, Errno::EIO], "filling a file system through a device")
+    })?;
+    nix::unistd::sync();
+    let left = nix::sys::statfs::statfs(&dir)?.blocks_free();
+    ensure!(left >= u64::from(RESERVED), "{left} blocks are left of {RESERVED} reserved ones");
+    tenant.kill()?;
+    nix::mount::umount(&dir)?;
+    Ok(())
+}
+
+/// Mounts the ext4 `image` from a device of the host, for the usual tenant to write to.
+fn mount_ext4(ctx: &Context, host: &Host<'_>, image: &[u8]) -> Result<PathBuf> {
+    use std::os::unix::fs::FileExt as _;
+
+    let backing = Backing::new(&ctx.dir.join("image"))?;
+    backing.file().write_all_at(image, 0)?;
+    let node = format!("/dev/loop{}", host.control().add_any()?);
+    LoopDevice::open(Path::new(&node))?.set_fd(&backing)?;
+    let dir = ctx.dir.join("ext4");
+    fs::create_dir(&dir)?;
+    mount(Some(node.as_str()), &dir, Some("ext4"), MsFlags::empty(), None::<&str>).context("cannot mount ext4")?;
+    chown(&dir, Some(IdMap::USUAL.outside.into()), Some(IdMap::USUAL.outside.into()))?;
+    Ok(dir)
 }
 
 /// N5: "A regular file on tmpfs, ... inside the owner works."
@@ -193,18 +274,8 @@ fn file_on_overlayfs_works(ctx: &Context) -> Result<()> {
 
 /// N5: "A regular file on ... ext4, ... inside the owner works." The host has mounted it for the tenant.
 fn file_on_ext4_of_the_host_works(ctx: &Context) -> Result<()> {
-    use std::os::unix::fs::FileExt as _;
-
     let host = Host::new(ctx)?;
-    let image = Backing::new(&ctx.dir.join("image"))?;
-    image.file().write_all_at(&ext2::image(), 0)?;
-    let node = format!("/dev/loop{}", host.control().add_any()?);
-    LoopDevice::open(Path::new(&node))?.set_fd(&image)?;
-    let dir = ctx.dir.join("ext4");
-    fs::create_dir(&dir)?;
-    mount(Some(node.as_str()), &dir, Some("ext4"), MsFlags::empty(), None::<&str>).context("cannot mount ext4")?;
-    chown(&dir, Some(IdMap::USUAL.outside.into()), Some(IdMap::USUAL.outside.into()))?;
-
+    let dir = mount_ext4(ctx, &host, &ext2::image())?;
     let tenant = Tenant::new(ctx, "tenant")?;
     let instance = tenant.mount()?;
     tenant.run(|| expect_works(&instance, &Backing::with_size(&dir.join("file"), 64 * 1024)?))?;

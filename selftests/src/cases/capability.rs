@@ -12,7 +12,7 @@ use nix::{
 use crate::{
     backing::Backing,
     case,
-    case::{Case, Context, Need, Who},
+    case::{Case, Context, Need},
     expect, ext2,
     fs_context::FsContext,
     instance::Instance,
@@ -32,9 +32,6 @@ pub(super) fn cases() -> Vec<Case> {
         case!(["N1"], strangers_open_neither_device_nor_control_node),
         case!(["N1", "H20"], block_ioctls_of_the_host_stay_with_the_host),
         case!(["N2"], block_file_system_is_not_mountable_in_a_user_namespace).needing(&[Need::Loopfs, Need::Ext4]),
-        case!(["N1", "H27"], overlay_over_an_instance_opens_no_device)
-            .only(&[Who::UsernsRoot])
-            .needing(&[Need::Loopfs, Need::Overlayfs]),
     ]
 }
 
@@ -201,27 +198,4 @@ fn block_file_system_is_not_mountable_in_a_user_namespace(ctx: &Context) -> Resu
         context.set("source", &node.to_string_lossy())?;
         expect::errno(context.create(), Errno::EPERM, "a superblock of ext4 in a user namespace")
     })
-}
-
-/// H27: an overlay shows the nodes of an instance below it as its own, and a user namespace's overlay
-/// opens no devices.
-fn overlay_over_an_instance_opens_no_device(ctx: &Context) -> Result<()> {
-    let instance = Instance::new(ctx, "loopfs")?;
-    let number = instance.add()?;
-    let dirs = ["upper", "work", "merged"].map(|name| ctx.dir.join(name));
-    for dir in &dirs {
-        fs::create_dir(dir)?;
-    }
-    let [upper, work, merged] = dirs;
-    let options = format!(
-        "userxattr,lowerdir={},upperdir={},workdir={}",
-        instance.dir().display(),
-        upper.display(),
-        work.display()
-    );
-    mount(Some("overlay"), &merged, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
-        .context("cannot mount an overlay over an instance")?;
-    let through = Instance::at(&merged);
-    expect::errno(through.open(number), Errno::EACCES, "open of a device through an overlay")?;
-    expect::errno(through.control(), Errno::EACCES, "open of a control node through an overlay")
 }

@@ -1,6 +1,6 @@
 //! SPEC N3 and N4: where a private device shows, and where it does not.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use anyhow::{Result, ensure};
 
@@ -27,6 +27,12 @@ pub(super) fn cases() -> Vec<Case> {
             Need::Uevent,
         ]),
         case!(["N3", "H16"], sysfs_and_proc_show_a_private_device),
+        case!(["N3"], uevent_file_of_a_private_device_tells_what_it_is),
+        case!(["N3", "H15"], uevents_asked_for_by_hand_are_not_sent_either).only(&[Who::Root]).needing(&[
+            Need::Loopfs,
+            Need::Loop,
+            Need::Uevent,
+        ]),
         case!(["N4", "H16"], backing_file_shows_in_the_owner_and_its_ancestors_only),
     ]
 }
@@ -109,7 +115,7 @@ fn sysfs_and_proc_show_a_private_device(ctx: &Context) -> Result<()> {
     ensure!(block::exists(number));
     ensure!(block::in_proc_partitions(number)?, "/proc/partitions does not show loop{number}");
     ensure!(block::in_proc_diskstats(number)?, "/proc/diskstats does not show loop{number}");
-    let size = std::fs::read_to_string(block::sysfs(number).join("size"))?;
+    let size = fs::read_to_string(block::sysfs(number).join("size"))?;
     ensure!(size.trim() == (crate::backing::SIZE / 512).to_string());
 
     tenant.run(|| {
@@ -117,6 +123,37 @@ fn sysfs_and_proc_show_a_private_device(ctx: &Context) -> Result<()> {
         Ok(instance.control()?.remove(number)?)
     })?;
     ensure!(!block::in_proc_partitions(number)? && !block::in_proc_diskstats(number)?);
+    Ok(())
+}
+
+/// N3: what is kept from the host's listeners is the sending. The file stays: programs in the owner look
+/// there for the device number (`sd-device` does).
+fn uevent_file_of_a_private_device_tells_what_it_is(ctx: &Context) -> Result<()> {
+    let instance = Instance::new(ctx, "loopfs")?;
+    let number = instance.add()?;
+    let text = fs::read_to_string(block::sysfs(number).join("uevent"))?;
+    for line in ["MAJOR=7".to_owned(), format!("MINOR={number}"), format!("DEVNAME=loop{number}")] {
+        ensure!(text.lines().any(|found| found == line), "uevent lacks {line}: {text:?}");
+    }
+    Ok(())
+}
+
+/// N3: "no uevent for one reaches host listeners", not even when root asks for one (`udevadm trigger`).
+fn uevents_asked_for_by_hand_are_not_sent_either(ctx: &Context) -> Result<()> {
+    let host = Host::new(ctx)?;
+    let instance = Instance::new(ctx, "loopfs")?;
+    let number = instance.add()?;
+    let listener = UeventListener::new()?;
+    for device in [block::sysfs(number), format!("/sys/class/bdi/7:{number}").into()] {
+        // Whether the kernel refuses or ignores it, it may not send it.
+        let _ = fs::write(device.join("uevent"), "change");
+    }
+    let fence = block::unused_number(10)?;
+    host.control().add_number(fence)?;
+    let events = listener.take()?;
+    ensure!(!uevent::about(&events, fence).is_empty(), "the listener hears nothing at all");
+    let heard = uevent::about(&events, number);
+    ensure!(heard.is_empty(), "the host hears of private loop{number}: {heard:?}");
     Ok(())
 }
 
@@ -144,7 +181,7 @@ fn backing_file_shows_in_the_owner_and_its_ancestors_only(ctx: &Context) -> Resu
 
     // The other attributes hold nothing of the tenant's and stay as they are.
     sibling.run(|| {
-        let offset = std::fs::read_to_string(block::sysfs(number).join("loop/offset"))?;
+        let offset = fs::read_to_string(block::sysfs(number).join("loop/offset"))?;
         ensure!(offset.trim() == "0");
         Ok(())
     })?;
