@@ -14,5 +14,5 @@ mod network;
 pub mod on_machine;
 mod port;
 mod probe;
-mod runner;
+pub mod runner;
 mod stacks;

@@ -6,6 +6,7 @@
 //! the body ends, PID 1 ends, and with it whatever the body left running.
 
 use std::{
+    ffi::CString,
     fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
@@ -93,6 +94,8 @@ fn be_pid_1(case: &Case, who: Who, channel: &Channel) -> Result<ExitCode> {
     match unsafe { fork() }.context("cannot fork")? {
         ForkResult::Parent { child } => Ok(as_exit_code(reap_until(child)?)),
         ForkResult::Child => {
+            // Kernel messages name the process they are about.
+            prctl::set_name(&CString::new(&case.name[..case.name.len().min(15)])?)?;
             let verdict = run_body(case, &Context { who, dir: DIR.into() });
             channel.send(&Message::Verdict(verdict)).context("the runner is gone")?;
             Ok(ExitCode::SUCCESS)

@@ -35,7 +35,7 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// How one case ended.
 #[derive(Debug)]
-pub(super) struct Report {
+pub struct Report {
     /// Its verdict; a case that was killed or died failed.
     pub verdict: Verdict,
     /// What it printed, and what the runner has to say about it.
@@ -51,12 +51,7 @@ pub(super) struct Report {
 /// # Errors
 ///
 /// When its processes cannot be started.
-pub(super) fn run(
-    case: &Case,
-    who: Who,
-    deadline: Duration,
-    on_overdue: impl FnOnce() -> Result<()>,
-) -> Result<Report> {
+pub fn run(case: &Case, who: Who, deadline: Duration, on_overdue: impl FnOnce() -> Result<()>) -> Result<Report> {
     let (ours, theirs) = Channel::pair().context("cannot make a socket pair")?;
     let (reader, writer) = io::pipe().context("cannot make a pipe")?;
     fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
@@ -214,7 +209,7 @@ fn without_verdict(status: ExitStatus) -> String {
 
 /// What a case printed; the middle of very much output is left out.
 #[derive(Debug, Default)]
-pub(super) struct Output {
+pub struct Output {
     head: Vec<u8>,
     tail: Vec<u8>,
     dropped: u64,
@@ -234,13 +229,13 @@ impl Output {
     }
 
     /// Adds a line of the runner's own.
-    pub(super) fn note(&mut self, text: &str) {
+    pub fn note(&mut self, text: &str) {
         self.push(text.trim_end().as_bytes());
         self.push(b"\n");
     }
 
     /// The text, with a line that tells if something is left out.
-    pub(super) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let mut text = String::from_utf8_lossy(&self.head).into_owned();
         if self.dropped > 0 {
             text.push_str(&format!("\n[{} bytes are left out here]\n", self.dropped));

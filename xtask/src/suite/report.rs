@@ -153,7 +153,7 @@ impl Reporter {
 
     fn explain(&self, result: &TestResult) {
         if !result.spec.is_empty() {
-            progress::show(&format!("    covers {} of SPEC.md", result.spec.join(", ")));
+            progress::show(&format!("    covers {}", result.spec.join(", ")));
         }
         for line in result.message.iter().flat_map(|message| message.lines()) {
             progress::show(&format!("    {line}"));
