@@ -26,6 +26,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Bench(task::bench::Bench),
     Build(task::build::Build),
     Ci(task::ci::Ci),
     Doctor(task::doctor::Doctor),
@@ -39,6 +40,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     interrupt::install()?;
     let ctx = Ctx::new(cli.verbose, cli.no_install)?;
     match cli.command {
+        Command::Bench(task) => task.run(&ctx),
         Command::Build(task) => task.run(&ctx),
         Command::Ci(task) => task.run(&ctx),
         Command::Doctor(task) => task.run(&ctx),

@@ -1,5 +1,6 @@
 //! The tasks a person can name on the command line, one file each.
 
+pub mod bench;
 pub mod build;
 pub mod ci;
 pub mod doctor;

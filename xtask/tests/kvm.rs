@@ -33,6 +33,7 @@ impl Bench {
             cpus: 1,
             memory_mib: 64,
             log_level: 5,
+            append: None,
             with_streams: false,
             gdb: None,
         };

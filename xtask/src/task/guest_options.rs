@@ -49,6 +49,9 @@ pub struct GuestOptions {
     /// Give every guest this many CPUs; otherwise one, and two for the cases that need them.
     #[arg(long, value_name = "CPUS", value_parser = clap::value_parser!(u16).range(1..))]
     smp: Option<u16>,
+    /// Add these words to the kernel's command line.
+    #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
+    append: Option<String>,
     /// Wait for a debugger before the kernel starts; no deadline holds then.
     #[arg(long)]
     gdb: bool,
@@ -120,6 +123,7 @@ impl GuestOptions {
             memory_mib: if debug { 1024 } else { 512 },
             // KUnit reports at the level of information; otherwise warnings are all that is of interest.
             log_level: if debug { 7 } else { 5 },
+            append: self.append.clone(),
             with_streams: false,
             gdb: None,
         };
@@ -152,6 +156,9 @@ impl GuestOptions {
         }
         if let Some(suite) = &self.suite {
             word("suite", path(suite));
+        }
+        if let Some(append) = &self.append {
+            word("append", format!("'{append}'"));
         }
         if let Some(smp) = self.smp {
             word("smp", smp.to_string());

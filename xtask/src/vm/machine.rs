@@ -29,6 +29,8 @@ pub struct Machine {
     pub memory_mib: u32,
     /// Kernel messages below this level show on the console before PID 1 turns all of them on.
     pub log_level: u8,
+    /// More words for the kernel's command line.
+    pub append: Option<String>,
     /// Ports for the standard streams of a program, beside the one for commands.
     pub with_streams: bool,
     /// Wait for a debugger on this socket.
@@ -114,6 +116,7 @@ impl Machine {
             // So that the addresses in vmlinux are the ones that run.
             words.push("nokaslr".to_owned());
         }
+        words.extend(self.append.clone());
         words.join(" ")
     }
 }
@@ -159,6 +162,7 @@ mod tests {
             cpus: 2,
             memory_mib: 512,
             log_level: 5,
+            append: None,
             with_streams: false,
             gdb: None,
         }
@@ -192,6 +196,12 @@ mod tests {
         let words = words(&machine, &FDS);
         assert!(words.contains(&"unix:/tmp/a,,b,server=on,wait=off".to_owned()), "{words:?}");
         assert!(words.last().unwrap().ends_with(" nokaslr"), "{words:?}");
+    }
+
+    #[test]
+    fn the_persons_words_come_last_so_that_they_count() {
+        let machine = Machine { append: Some("loglevel=8 nosmp".to_owned()), ..machine() };
+        assert!(machine.kernel_command_line().ends_with(" loglevel=8 nosmp"));
     }
 
     #[test]
