@@ -29,10 +29,7 @@ use crate::{
         Loopfs,
         CONTROL_INO, //
     },
-    private::{
-        Index,
-        LoopDevice, //
-    }, //
+    private::LoopDevice, //
 };
 
 /// The number of `/dev/loop-control`, which programs may look for.
@@ -54,7 +51,7 @@ pub(crate) fn make_node(sb: &SuperBlock<Loopfs>) -> Result {
     inode.set_owner(uid, gid);
     inode.set_char_device::<Control>(CONTROL_DEV, 0o600);
     let creating = sb.root().start_creating(CONTROL_NAME)?;
-    drop(creating.make_persistent(inode));
+    drop(creating.make_persistent(inode)?);
     Ok(())
 }
 
@@ -112,30 +109,28 @@ fn add(sb: &SuperBlock<Loopfs>, wish: Option<u32>) -> Result<u32> {
     let (uid, gid) = instance.root();
 
     // All that can fail comes before there is a disk, except for the node itself.
-    let index = Arc::new(Index::reserve(wish)?, GFP_KERNEL_ACCOUNT)?;
-    let number = index.get();
-    let claim = Claim::new(instance.clone(), index.clone())?;
-    let claim = KBox::new(claim, GFP_KERNEL_ACCOUNT)?;
+    let claim = Claim::new(instance.clone(), wish)?;
+    let index = claim.index();
     let device = UniqueArc::new_uninit(GFP_KERNEL_ACCOUNT)?;
     let entry = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
-    let name = Device::name(number)?;
+    let name = Device::name(index)?;
     let mut inode = sb.new_inode()?;
 
-    let lo = LoopDevice::add(instance.owner(), claim)?;
-    let device: Arc<Device> = device.write(Device::new(index, lo)).into();
+    let lo = LoopDevice::add(instance.owner(), claim.clone())?;
+    let device: Arc<Device> = device.write(Device::new(lo, claim)).into();
 
     inode.set_ino(device.ino());
     inode.set_owner(uid, gid);
     inode.set_block_device(device.lo().devt(), 0o600);
     inode.set_data(device.clone());
 
-    match sb.root().start_creating(&name) {
-        Ok(creating) => {
-            let created = creating.make_persistent(inode);
+    let creating = sb.root().start_creating(&name);
+    match creating.and_then(|creating| creating.make_persistent(inode)) {
+        Ok(created) => {
             // Before somebody can unlink the node, for which the directory has to be unlocked.
-            instance.insert(entry.into_node(number, device));
+            instance.insert(entry.into_node(index, device));
             drop(created);
-            Ok(number)
+            Ok(index)
         }
         Err(err) => {
             // Who has guessed the number may have opened the disk meanwhile.

@@ -21,33 +21,38 @@ use crate::{
     }, //
 };
 
-/// What a disk occupies. It is given back when nothing is left of the disk, be that long after its
-/// instance is gone.
+/// What a device occupies.
+///
+/// The disk and the node share it. While either is there, nobody else must get the index, or who has
+/// the node would open the device of somebody else; and so long the owner is charged, or the indices
+/// of the machine could be used up for nothing. The disk may well outlive the instance.
 pub(crate) struct Claim {
-    index: Arc<Index>,
+    index: Index,
     _slot: Slot,
     _charge: ucount::Charge,
 }
 
 impl Claim {
-    /// Claims a place for one more device with the number `index` in `instance`, and charges its
-    /// owner.
+    /// Claims the index `wish`, or any, for one more device of `instance`, and charges its owner.
     ///
     /// # Errors
     ///
-    /// [`ENOSPC`] if the instance, its owner or an ancestor of that has as many as it may.
-    pub(crate) fn new(instance: Arc<Instance>, index: Arc<Index>) -> Result<Self> {
+    /// Those of [`Index::reserve`]; [`ENOSPC`] if the instance, its owner or an ancestor of that has
+    /// as many as it may; [`ENOMEM`].
+    pub(crate) fn new(instance: Arc<Instance>, wish: Option<u32>) -> Result<Arc<Self>> {
+        let index = Index::reserve(wish)?;
         let charge = instance.charge()?;
-        Ok(Self {
+        let claim = Self {
             index,
             _slot: Slot::new(instance)?,
             _charge: charge,
-        })
+        };
+        Ok(Arc::new(claim, GFP_KERNEL_ACCOUNT)?)
     }
 
     /// Returns the index.
-    pub(crate) fn index(&self) -> &Index {
-        &self.index
+    pub(crate) fn index(&self) -> u32 {
+        self.index.get()
     }
 }
 
@@ -56,21 +61,19 @@ impl Claim {
 /// It is shared by the table of the instance and the node. Neither has to be left when the last
 /// user of the disk is gone, nor the other way round.
 pub(crate) struct Device {
-    /// Both the disk and the node are found by the index. While either is there, nobody else must
-    /// get it, or who has the node would open the device of somebody else.
-    index: Arc<Index>,
     lo: LoopDevice,
+    claim: Arc<Claim>,
 }
 
 impl Device {
-    /// Creates a device from the disk `lo`, which was made with the number `index`.
-    pub(crate) fn new(index: Arc<Index>, lo: LoopDevice) -> Self {
-        Self { index, lo }
+    /// Creates a device from the disk `lo`, which was made with `claim`.
+    pub(crate) fn new(lo: LoopDevice, claim: Arc<Claim>) -> Self {
+        Self { lo, claim }
     }
 
     /// Returns the number.
     pub(crate) fn index(&self) -> u32 {
-        self.index.get()
+        self.claim.index()
     }
 
     /// Returns the disk.

@@ -80,6 +80,10 @@ pub(crate) fn fill_super<'a>(
     // of its `loop-control`: mknod(2) fails.
     sb.allow_devices();
 
+    // A file on an overlay of this file system would keep it mounted, and with it the device that the
+    // file may be bound to.
+    sb.forbid_stacking();
+
     let instance = Instance::new(sb.user_ns(), max)?;
     let (uid, gid) = instance.root();
     let sb = sb.set_data(instance);

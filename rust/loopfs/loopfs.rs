@@ -28,29 +28,10 @@ mod limit;
 mod name;
 mod private;
 
-use kernel::{
-    fs,
-    prelude::*, //
-};
-
-module! {
-    type: LoopfsModule,
+kernel::module_fs! {
+    type: file_system::Loopfs,
     name: "loopfs",
     authors: ["loopfs developers"],
     description: "Private loop devices",
     license: "GPL",
-}
-
-#[pin_data]
-struct LoopfsModule {
-    #[pin]
-    registration: fs::Registration<file_system::Loopfs>,
-}
-
-impl kernel::InPlaceModule for LoopfsModule {
-    fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
-            registration <- fs::Registration::register(),
-        })
-    }
 }

@@ -17,6 +17,7 @@ use kernel::{
     },
     fs::inode::DevT,
     prelude::*,
+    sync::Arc,
     types::ForeignOwnable,
     user_namespace::UserNamespace, //
 };
@@ -87,16 +88,16 @@ unsafe impl Sync for LoopDevice {}
 impl LoopDevice {
     /// Makes a device, which can be opened from then on.
     ///
-    /// `owner` is the user namespace that rules over it. `claim` is dropped when nothing is left of
-    /// the disk, which may be long after this object is.
+    /// `owner` is the user namespace that rules over it. The disk has its share of `claim` until
+    /// nothing is left of it, which may be long after this object is dropped.
     ///
     /// C: `loop_private_add`.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`], and what the block layer may find wrong.
-    pub(crate) fn add(owner: &UserNamespace, claim: KBox<Claim>) -> Result<Self> {
-        let index = claim.index().get() as c_int;
+    pub(crate) fn add(owner: &UserNamespace, claim: Arc<Claim>) -> Result<Self> {
+        let index = claim.index() as c_int;
         let claim = claim.into_foreign();
 
         // SAFETY: `claim` has the index reserved, for longer than there is a disk. `owner` is a
@@ -108,7 +109,7 @@ impl LoopDevice {
             Ok(lo) => Ok(Self(unsafe { NonNull::new_unchecked(lo) })),
             Err(err) => {
                 // SAFETY: `loop_private_add` takes the claim only if it succeeds.
-                drop(unsafe { KBox::<Claim>::from_foreign(claim) });
+                drop(unsafe { Arc::<Claim>::from_foreign(claim) });
                 Err(err)
             }
         }
@@ -149,7 +150,7 @@ impl LoopDevice {
         let remove = unsafe { bindings::loop_private_shutdown(self.0.as_ptr()) };
 
         // INVARIANT: It tells us to, and tells nobody else.
-        remove.then_some(Removal(self))
+        remove.then(|| Removal(self))
     }
 
     /// Waits for [`Removal::queue`], if it was called.
@@ -221,5 +222,5 @@ impl Drop for Removal<'_> {
 #[export]
 pub(crate) unsafe extern "C" fn loopfs_release_claim(claim: *mut c_void) {
     // SAFETY: By the safety requirements it comes from `into_foreign` in `LoopDevice::add`.
-    drop(unsafe { KBox::<Claim>::from_foreign(claim) });
+    drop(unsafe { Arc::<Claim>::from_foreign(claim) });
 }

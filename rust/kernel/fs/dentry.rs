@@ -127,17 +127,29 @@ impl<'a, T: FileSystem> Creating<'a, T> {
     /// remove the name again can be done then.
     ///
     /// C: `d_make_persistent`, and `fsnotify_create`.
-    pub fn make_persistent(self, inode: inode::New<'_, T>) -> Created<'a, T> {
+    ///
+    /// # Errors
+    ///
+    /// [`EXDEV`] if the inode is of another superblock.
+    pub fn make_persistent(self, inode: inode::New<'_, T>) -> Result<Created<'a, T>> {
         let dentry = self.0.dentry.as_ptr();
+        // SAFETY: By the type invariants the dentry is valid, and has a superblock of type `T`.
+        let sb = unsafe { SuperBlock::from_raw((*dentry).d_sb) };
+        if !inode.is_of(sb) {
+            return Err(EXDEV);
+        }
 
         // SAFETY: By the type invariants the dentry is negative, and its directory is locked, which
         // also keeps its name and its parent as they are. `d_make_persistent` takes the reference
-        // that `into_raw` gives up.
+        // that `publish` gives up.
         unsafe {
-            bindings::d_make_persistent(dentry, inode.into_raw().as_ptr());
-            bindings::fsnotify_create((*(*dentry).d_parent).d_inode, dentry);
+            let dir = (*(*dentry).d_parent).d_inode;
+
+            bindings::d_make_persistent(dentry, inode.publish().as_ptr());
+            bindings::inode_set_mtime_to_ts(dir, bindings::inode_set_ctime_current(dir));
+            bindings::fsnotify_create(dir, dentry);
         }
-        Created(self.0)
+        Ok(Created(self.0))
     }
 }
 

@@ -68,8 +68,8 @@ pub trait FileSystem: Sized + 'static {
 
 /// A registration of a file system type.
 ///
-/// The C structure has lockdep keys in it, so it has to be in static memory, such as the module
-/// structure of an [`InPlaceModule`](crate::InPlaceModule).
+/// The C structure has lockdep keys in it, so it has to be in static memory, which the module
+/// structure is that [`module_fs!`](crate::module_fs) makes.
 ///
 /// # Invariants
 ///
@@ -91,12 +91,20 @@ unsafe impl<T: FileSystem> Sync for Registration<T> {}
 impl<T: FileSystem> Registration<T> {
     /// Registers the file system type.
     ///
+    /// Use [`module_fs!`](crate::module_fs).
+    ///
     /// C: `register_filesystem`.
     ///
     /// # Errors
     ///
     /// [`EBUSY`] if there is a file system type of this name.
-    pub fn register() -> impl PinInit<Self, Error> {
+    ///
+    /// # Safety
+    ///
+    /// The registration must be dropped when the module is unloaded, and not before: that is when
+    /// there are no superblocks of this type, because each holds a reference to the module.
+    #[doc(hidden)]
+    pub unsafe fn register() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             fs <- Opaque::try_ffi_init(|slot: *mut bindings::file_system_type| {
                 let fs = bindings::file_system_type {
@@ -160,8 +168,49 @@ impl<T: FileSystem> Registration<T> {
 #[pinned_drop]
 impl<T: FileSystem> PinnedDrop for Registration<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: We know that the file system type is registered by the type invariants. It is
-        // not in use: each superblock holds a reference to the module.
+        // SAFETY: We know that the file system type is registered by the type invariants. By the
+        // safety requirements of `register` there are no superblocks of it.
         unsafe { bindings::unregister_filesystem(self.fs.get()) };
+    }
+}
+
+/// Declares a kernel module that is one file system.
+///
+/// # Examples
+///
+/// ```ignore
+/// kernel::module_fs! {
+///     type: MyFileSystem,
+///     name: "my_file_system",
+///     authors: ["Author name"],
+///     description: "Description",
+///     license: "GPL",
+/// }
+/// ```
+#[macro_export]
+macro_rules! module_fs {
+    (type: $type:ty, $($f:tt)*) => {
+        #[$crate::prelude::pin_data]
+        struct FileSystemModule {
+            #[pin]
+            _registration: $crate::fs::Registration<$type>,
+        }
+
+        impl $crate::InPlaceModule for FileSystemModule {
+            fn init(
+                _module: &'static $crate::ThisModule
+            ) -> impl ::pin_init::PinInit<Self, $crate::error::Error> {
+                $crate::try_pin_init!(Self {
+                    // SAFETY: The module structure is static, and dropped when the module is
+                    // unloaded.
+                    _registration <- unsafe { $crate::fs::Registration::register() },
+                })
+            }
+        }
+
+        $crate::prelude::module! {
+            type: FileSystemModule,
+            $($f)*
+        }
     }
 }

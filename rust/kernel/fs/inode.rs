@@ -191,25 +191,28 @@ impl<T: FileSystem> New<'_, T> {
         }
     }
 
-    /// Gives up the reference.
-    pub(crate) fn into_raw(self) -> NonNull<bindings::inode> {
-        ManuallyDrop::new(self).inode
+    /// Gives up the reference to an inode that is as it is to be, and lets
+    /// [`SuperBlock::ilookup`] find it by its number.
+    ///
+    /// C: `insert_inode_hash`.
+    pub(crate) fn publish(self) -> NonNull<bindings::inode> {
+        let inode = ManuallyDrop::new(self).inode;
+        // SAFETY: By the type invariants the inode is valid, and it is not hashed: this is the only
+        // place that does it, and there is no `New` of the inode after it.
+        unsafe { bindings::__insert_inode_hash(inode.as_ptr(), (*inode.as_ptr()).i_ino) };
+        inode
     }
 
-    /// Sets the number, and lets [`SuperBlock::ilookup`] find the inode by it.
-    ///
-    /// C: `i_ino` and `insert_inode_hash`.
+    /// Whether the inode is of the superblock `sb`.
+    pub(crate) fn is_of(&self, sb: &SuperBlock<T>) -> bool {
+        // SAFETY: By the type invariants the inode is valid.
+        core::ptr::eq(unsafe { (*self.inode.as_ptr()).i_sb }, sb.as_ptr())
+    }
+
+    /// Sets the number, which should be no other inode's. C: `i_ino`.
     pub fn set_ino(&mut self, ino: u64) {
-        // SAFETY: By the type invariants the inode is ours. It is not hashed twice, as an inode
-        // that is hashed already is taken out first.
-        unsafe {
-            let inode = self.inode.as_ptr();
-            if !(*inode).i_hash.pprev.is_null() {
-                bindings::__remove_inode_hash(inode);
-            }
-            (*inode).i_ino = ino;
-            bindings::__insert_inode_hash(inode, ino);
-        }
+        // SAFETY: By the type invariants the inode is ours.
+        unsafe { (*self.inode.as_ptr()).i_ino = ino };
     }
 
     /// Sets the owner and the group. C: `i_uid` and `i_gid`.

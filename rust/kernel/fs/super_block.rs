@@ -97,8 +97,8 @@ impl<T: FileSystem> SuperBlock<T> {
         Ok(unsafe { inode::New::from_raw(inode) })
     }
 
-    /// Returns the inode with the number `ino` if there is one that was
-    /// [hashed](inode::New::set_ino) and not evicted.
+    /// Returns the inode that was given the number `ino` by [`inode::New::set_ino`] and a name since
+    /// then, if there is one and it was not evicted.
     ///
     /// C: `ilookup`. It may sleep, waiting for an inode that is being evicted.
     pub fn ilookup(&self, ino: u64) -> Option<inode::Ref<'_, T>> {
@@ -173,6 +173,15 @@ impl<'a, T: FileSystem> New<'a, T> {
         unsafe { (*self.sb.as_ptr()).s_iflags &= !(bindings::SB_I_NODEV as c_ulong) };
     }
 
+    /// Keeps other file systems, such as overlayfs, from using this one as a layer. C:
+    /// `s_stack_depth`.
+    pub fn forbid_stacking(&mut self) {
+        // SAFETY: By the type invariants the superblock is ours.
+        unsafe {
+            (*self.sb.as_ptr()).s_stack_depth = bindings::FILESYSTEM_MAX_STACK_DEPTH as c_int;
+        }
+    }
+
     /// Gives the superblock what it owns. C: `s_fs_info`.
     ///
     /// [`FileSystem::kill_sb`] gets it back, also if the mount fails further on.
@@ -212,14 +221,18 @@ impl<'a, T: FileSystem> Rootless<'a, T> {
     ///
     /// # Errors
     ///
-    /// [`ENOMEM`]; [`ENOTDIR`] if `root` is [not a directory](inode::New::set_dir).
+    /// [`ENOMEM`]; [`ENOTDIR`] if `root` is [not a directory](inode::New::set_dir); [`EXDEV`] if it
+    /// is of another superblock.
     pub fn set_root(self, root: inode::New<'a, T>) -> Result<&'a SuperBlock<T>> {
         if !root.is_dir() {
             return Err(ENOTDIR);
         }
+        if !root.is_of(self.sb) {
+            return Err(EXDEV);
+        }
 
-        // SAFETY: `d_make_root` takes the reference that `into_raw` gives up.
-        let root = unsafe { bindings::d_make_root(root.into_raw().as_ptr()) };
+        // SAFETY: `d_make_root` takes the reference that `publish` gives up.
+        let root = unsafe { bindings::d_make_root(root.publish().as_ptr()) };
         if root.is_null() {
             return Err(ENOMEM);
         }
