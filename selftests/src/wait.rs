@@ -7,9 +7,8 @@ use std::{
 
 use anyhow::{Result, bail};
 
-/// How long a condition may take. Emulated processors are slow and deferred removal waits for
-/// grace periods; a case that needs all of this time is failing.
-const DEADLINE: Duration = Duration::from_secs(20);
+/// How long a condition may take: less than a case may, so that the case tells what it waited for.
+const DEADLINE: Duration = Duration::from_secs(8);
 
 /// Asks `condition` again and again until it holds.
 ///

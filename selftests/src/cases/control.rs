@@ -30,6 +30,7 @@ use crate::{
     instance::{Instance, bind},
     loop_control::LoopControl,
     loop_device::LoopDevice,
+    mount_info::MountInfo,
     nodes,
     tenant::Tenant,
     uapi::{LOOP_MAJOR, MINORS},
@@ -44,6 +45,7 @@ pub(super) fn cases() -> Vec<Case> {
         case!(["C1"], add_of_a_negative_number_makes_any_device),
         case!(["C1"], add_beyond_the_minors_makes_nothing),
         case!(["C1"], remove_takes_device_and_node_away),
+        case!(["C1", "H10"], remove_takes_away_what_is_mounted_on_the_node),
         case!(["C2"], node_and_sysfs_and_status_agree_on_the_number),
         case!(["C2"], node_is_there_when_the_ioctl_returns),
         case!(["C3", "H18"], add_of_a_number_in_use_anywhere_is_eexist),
@@ -148,6 +150,25 @@ fn remove_takes_device_and_node_away(ctx: &Context) -> Result<()> {
     ensure!(!block::exists(gone), "loop{gone} is in /sys/block after its removal");
     expect::errno(instance.open(gone), Errno::ENOENT, "open of a removed device")?;
     expect::errno(control.remove(gone), Errno::ENODEV, "a second REMOVE")
+}
+
+/// C1: something mounted on the node keeps it from unlink, as any mount point, but not from REMOVE,
+/// which would otherwise be at the mercy of whoever mounts something there.
+fn remove_takes_away_what_is_mounted_on_the_node(ctx: &Context) -> Result<()> {
+    let instance = Instance::new(ctx, "loopfs")?;
+    let control = instance.control()?;
+    let number = control.add_any()?;
+    let node = instance.node(number);
+    let file = ctx.dir.join("file");
+    fs::write(&file, "on top")?;
+    bind(&file, &node)?;
+    expect::errno(unlink(&node), Errno::EBUSY, "unlink of a mount point")?;
+    ensure!(fs::read_to_string(&node)? == "on top");
+    control.remove(number)?;
+    instance.expect_devices(&[])?;
+    ensure!(MountInfo::of(&node).is_err(), "the mount is still there");
+    ensure!(!block::exists(number));
+    Ok(())
 }
 
 /// C2: "A made device is the block device 7:M named `loopN`, mode 0600, whose `stat`,

@@ -34,7 +34,7 @@ pub(super) fn cases() -> Vec<Case> {
         case!(["S2", "H6"], mounted_file_system_outlives_the_instance).needing(&[Need::Loopfs, Need::Ext4]),
         case!(["S2", "U1"], device_with_a_mounted_file_system_is_in_use).needing(&[Need::Loopfs, Need::Ext4]),
         case!(["S2", "R2"], file_system_on_a_detached_instance_cleans_up_alone).needing(&[Need::Loopfs, Need::Ext4]),
-        case!(["S2", "H1", "H17"], device_the_host_holds_open_outlives_the_instance),
+        case!(["S2", "H1", "H11", "H17"], device_the_host_holds_open_outlives_the_instance),
         case!(["S2", "H6"], bound_device_the_host_holds_stays_usable),
         case!(["S2", "H21"], loop_device_on_top_keeps_the_mount_it_was_opened_through)
             .needing(&[Need::Loopfs, Need::Loop]),
