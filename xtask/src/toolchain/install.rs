@@ -171,7 +171,9 @@ impl<'a> Apt<'a> {
             None => Command::new("env"),
         };
         command.args(environment).arg(&self.apt_get).arg("--yes");
-        command.args(["-o", "DPkg::Lock::Timeout=300", "-o", "APT::Status-Fd=1", "-o", "Dpkg::Use-Pty=0"]);
+        // Its status would be easier to read, but whatever descriptor that goes to is closed for dpkg, and the
+        // packages' scripts fail when they print.
+        command.args(["-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Use-Pty=0"]);
         command
     }
 
@@ -189,13 +191,17 @@ impl<'a> Apt<'a> {
             progress::say(&format!("installing {}: {}", choice.join(" "), line.purpose));
             packages.extend(choice);
         }
-        let progress = Progress::steps("install packages", 100);
+        let progress = Progress::steps("install packages", 0);
         let mut command = self.command();
         command.args(["install", "--no-install-recommends"]).args(&packages);
         // dpkg, once it has begun, must not be cut off: Ctrl-C takes effect when it is done.
         process::stream_unbroken(&mut command, self.machine.verbose, |line| {
-            if let Some(percent) = percent(line) {
-                progress.set(percent);
+            if let Some(packages) = new_packages(line) {
+                progress.set_total(packages * STEPS.len() as u64);
+            }
+            if STEPS.iter().any(|step| line.starts_with(step)) {
+                progress.add(1);
+                progress.detail(line);
             }
             Ok(())
         })
@@ -227,15 +233,13 @@ impl<'a> Apt<'a> {
     }
 }
 
-/// How far apt is, in a line of its status: downloads are the first half, `dpkg` is the second.
-fn percent(line: &str) -> Option<u64> {
-    let (kind, rest) = line.split_once(':')?;
-    let percent: u64 = rest.split(':').nth(1)?.split('.').next()?.parse().ok()?;
-    match kind {
-        "dlstatus" => Some(percent / 2),
-        "pmstatus" => Some(50 + percent / 2),
-        _ => None,
-    }
+/// How the lines start that apt prints once for each package.
+const STEPS: [&str; 3] = ["Get:", "Unpacking ", "Setting up "];
+
+/// The number in apt's plan: `0 upgraded, 54 newly installed, 0 to remove and 0 not upgraded.`
+fn new_packages(line: &str) -> Option<u64> {
+    let (before, _) = line.split_once(" newly installed")?;
+    before.rsplit(' ').next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -243,10 +247,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn downloads_and_unpacking_make_one_bar() {
-        assert_eq!(percent("dlstatus:4:50.0000:Retrieving file 4 of 9"), Some(25));
-        assert_eq!(percent("pmstatus:make:40.5:Unpacking make (amd64)"), Some(70));
-        assert_eq!(percent("Get:1 http://mirror make"), None);
+    fn the_number_of_packages_is_read_from_apts_plan() {
+        assert_eq!(new_packages("0 upgraded, 54 newly installed, 0 to remove and 2 not upgraded."), Some(54));
+        assert_eq!(new_packages("The following NEW packages will be installed:"), None);
     }
 
     #[test]
