@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write as _,
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -365,6 +366,50 @@ fn two_runs_at_once_do_not_disturb_each_other() {
         assert_eq!((run.code, run.last_line()), (Some(0), "150 passed, 0 failed, 0 skipped"), "{run:#?}");
     }
     bench.assert_no_process_is_left();
+}
+
+/// Runs `cargo xtask run` with this input.
+fn run_program(bench: &Bench, words: &[&str], input: &[u8]) -> Run {
+    let mut command = Command::new(XTASK);
+    command.args(["run", "--accel", "tcg", "--suite", FAKE, "--kernel"]).arg(&bench.kernel).args(words);
+    command.env("LOOPFS_CACHE", bench.dir.path().join("cache")).env("LOOPFS_QEMU", FAKE);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let start = Instant::now();
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    let run = Run::of(child.wait_with_output().unwrap(), start);
+    bench.assert_no_process_is_left();
+    run
+}
+
+#[test]
+fn a_command_gets_our_input_and_we_get_its_output_its_errors_and_its_exit_code() {
+    let input = "line\n".repeat(100_000);
+    let run = run_program(&Bench::new("fine"), &["--", "two words", "-x"], input.as_bytes());
+    assert_eq!(run.code, Some(7));
+    assert_eq!(run.stdout, format!("[\"two words\", \"-x\"]\n{input}"));
+    assert_eq!(run.stderr, "complaint\n");
+}
+
+#[test]
+fn a_guest_that_dies_under_a_command_is_no_exit_code_of_the_command() {
+    let run = run_program(&Bench::new("panic"), &["--", "x"], b"");
+    assert_eq!(run.code, Some(5), "{run:#?}");
+    run.assert_has("the kernel died while the program ran: Kernel panic");
+}
+
+#[test]
+fn a_kernel_warning_under_a_command_is_told_and_the_exit_code_stays_the_commands() {
+    let run = run_program(&Bench::new("warning"), &["--", "x"], b"");
+    assert_eq!(run.code, Some(7), "{run:#?}");
+    assert!(run.stderr.contains("WARNING: fs/inode.c:336"), "{run:#?}");
+}
+
+#[test]
+fn without_a_command_the_tour_runs_and_its_failure_is_ours() {
+    let run = run_program(&Bench::new("fine"), &[], b"");
+    assert_eq!(run.code, Some(7), "{run:#?}");
+    assert!(run.stdout.contains(r#"["/init", "tour"]"#), "{run:#?}");
 }
 
 #[test]

@@ -21,7 +21,7 @@ use crate::{
     ktap::{self, Collector},
     splat::{Detector, Splat},
     vm::{
-        console::{Console, Excerpt, message},
+        console::{Console, Excerpt, demangled, message},
         guest::{Ending, Guest, Input},
     },
 };
@@ -39,12 +39,17 @@ pub struct Stretch {
 impl Stretch {
     fn push(&mut self, line: String, detector: &Detector) {
         self.splats.extend(detector.check(message(&line)));
-        self.log.push(line);
+        self.log.push(demangled(line));
     }
 
     /// Adds all of this to `result`.
     pub fn add_to(self, result: &mut TestResult) {
         result.add_kernel_log(self.log.lines(), self.splats);
+    }
+
+    /// What of it must not be there.
+    pub fn splats(&self) -> &[Splat] {
+        &self.splats
     }
 
     fn is_fatal(&self) -> bool {
@@ -446,7 +451,11 @@ impl<'run> Session<'run> {
         let mut words = Excerpt::default();
         while let Some(input) = self.guest.next(until, None)? {
             match input {
-                Input::Console(bytes) => self.console.push(&bytes)?.into_iter().for_each(|line| words.push(line)),
+                Input::Console(bytes) => {
+                    for line in self.console.push(&bytes)? {
+                        words.push(demangled(line));
+                    }
+                }
                 Input::Ended(_) => break,
                 _ => {}
             }

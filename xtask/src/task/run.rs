@@ -70,7 +70,11 @@ impl Task for Run {
         if let Err(Stillborn { result }) = up {
             return Err(dead(&result, &session));
         }
-        self.use_guest(&mut session)
+        let used = self.use_guest(&mut session);
+        for splat in session.take_stretch().splats() {
+            progress::say(&format!("the kernel said: {}\nits console: {}", splat.line, session.log().display()));
+        }
+        used
     }
 }
 

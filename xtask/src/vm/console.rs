@@ -40,6 +40,19 @@ pub fn message(line: &str) -> &str {
     rest.strip_prefix(' ').unwrap_or(rest)
 }
 
+/// The line with the names of Rust functions as people write them: a stack trace has them as the linker does.
+pub fn demangled(line: String) -> String {
+    let is_symbol = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let Some(start) = line.find("_R") else { return line };
+    let (before, rest) = line.split_at(start);
+    let (symbol, after) = rest.split_at(rest.find(|c| !is_symbol(c)).unwrap_or(rest.len()));
+    let preceded = before.ends_with(is_symbol);
+    match rustc_demangle::try_demangle(symbol) {
+        Ok(name) if !preceded => format!("{before}{name:#}{after}"),
+        _ => line,
+    }
+}
+
 /// Records what a guest prints.
 #[derive(Debug)]
 pub struct Console {
@@ -167,6 +180,17 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(message(line), text, "{line}");
+        }
+    }
+
+    #[test]
+    fn rust_functions_in_a_stack_trace_can_be_read() {
+        let line = " _RNvXNtCse3dewdsgdDq_6loopfs11file_systemNtB2_6LoopfsNtNtNtCsl7L7n58I0Vr_6kernel2fs11file_system\
+                    10FileSystem7kill_sb+0xac/0xcf";
+        let readable = " <loopfs::file_system::Loopfs as kernel::fs::file_system::FileSystem>::kill_sb+0xac/0xcf";
+        assert_eq!(demangled(line.to_owned()), readable);
+        for line in ["x86_RAX_R12: 0", "RIP: 0010:kernfs_find_and_get_ns+0x1d/0x80", "_R"] {
+            assert_eq!(demangled(line.to_owned()), line);
         }
     }
 

@@ -3,7 +3,7 @@
 //! The name of the file given as `-kernel` says what goes wrong: see [`Trouble`]. It goes wrong in the case named `bad`.
 
 use std::{
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     os::{
         fd::{FromRawFd as _, OwnedFd, RawFd},
         unix::net::UnixStream,
@@ -112,6 +112,7 @@ fn list() {
 struct Qemu {
     trouble: Trouble,
     kvm: bool,
+    streams: Option<[UnixStream; 3]>,
     console: UnixStream,
     control: UnixStream,
     number: usize,
@@ -120,17 +121,19 @@ struct Qemu {
 impl Qemu {
     fn new(arguments: &[String]) -> Self {
         let value = |name: &str| arguments.windows(2).find(|pair| pair[0] == name).map(|pair| pair[1].clone());
-        let channel = |id: &str| {
+        let open = |id: &str| {
             let prefix = format!("socket,id={id},fd=");
-            let fd: RawFd = arguments.iter().find_map(|word| word.strip_prefix(&prefix)?.parse().ok()).unwrap();
+            let fd: RawFd = arguments.iter().find_map(|word| word.strip_prefix(&prefix)?.parse().ok())?;
             // SAFETY: The harness left this descriptor open for us, and it is taken once.
-            UnixStream::from(unsafe { OwnedFd::from_raw_fd(fd) })
+            Some(UnixStream::from(unsafe { OwnedFd::from_raw_fd(fd) }))
         };
+        let channel = |id: &str| open(id).expect("a channel");
         let qmp = channel("qmp");
         thread::spawn(move || serve_qmp(&qmp));
         Self {
             trouble: Trouble::of(&value("-kernel").unwrap()),
             kvm: value("-accel").unwrap() == "kvm",
+            streams: open("stdin").map(|stdin| [stdin, channel("stdout"), channel("stderr")]),
             console: channel("console"),
             control: channel("control"),
             number: 0,
@@ -185,7 +188,8 @@ impl Qemu {
                     self.tell(&Event::Bye.to_line());
                     return ExitCode::SUCCESS;
                 }
-                other => panic!("a test asked for {other:?}"),
+                Command::Exec { argv, .. } => self.exec(&argv),
+                Command::Resize(_) => {}
             }
         }
         ExitCode::SUCCESS
@@ -242,6 +246,24 @@ impl Qemu {
             Trouble::WarningAfterwards => self.log("WARNING: fs/inode.c:336 at late_work+0x3b/0x50, CPU#0: kworker/1"),
             _ => {}
         }
+    }
+
+    /// A program that prints its arguments, complains, passes its input on and exits with 7.
+    fn exec(&mut self, argv: &[String]) {
+        if self.trouble == Trouble::Panic {
+            self.log("Kernel panic - not syncing: Fatal exception");
+            std::process::exit(0);
+        }
+        if self.trouble == Trouble::Warning {
+            self.log("WARNING: fs/inode.c:336 at drop_nlink+0x3b/0x50, CPU#0: program/63");
+        }
+        let [stdin, stdout, stderr] = self.streams.as_mut().unwrap();
+        let mut printed = format!("{argv:?}\n").into_bytes();
+        stdin.read_to_end(&mut printed).unwrap();
+        stdout.write_all(&printed).unwrap();
+        stderr.write_all(b"complaint\n").unwrap();
+        let ended = Event::Exited { code: 7, stdout: printed.len() as u64, stderr: "complaint\n".len() as u64 };
+        self.tell(&ended.to_line());
     }
 
     fn pass(&mut self, id: &str) {
