@@ -27,16 +27,17 @@ pub const FILE: &str = "file";
 const FILE_INODE: u64 = 2;
 const TTL: Duration = Duration::from_secs(60);
 
-/// Mounts the file system at `dir` and serves it until the returned session is dropped. `device` is
-/// a node of `/dev/fuse`, opened here: the kernel wants it opened in the namespace that mounts.
+/// Mounts the file system at `dir`, on behalf of `user`, and serves it until the returned session is
+/// dropped. `device` is a node of `/dev/fuse`, opened here: the kernel wants it opened in the
+/// namespace that mounts.
 ///
 /// # Errors
 ///
 /// When the device cannot be opened or the file system not be mounted.
-pub fn serve(device: &Path, dir: &Path) -> Result<BackgroundSession> {
+pub fn serve(device: &Path, dir: &Path, user: u32) -> Result<BackgroundSession> {
     let fd: OwnedFd = open(device, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
         .with_context(|| format!("cannot open {}", device.display()))?;
-    let options = format!("fd={},rootmode=40000,user_id=0,group_id=0,allow_other", fd.as_raw_fd());
+    let options = format!("fd={},rootmode=40000,user_id={user},group_id=0,allow_other", fd.as_raw_fd());
     mount(Some("fuse"), dir, Some("fuse"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some(options.as_str()))
         .context("cannot mount FUSE")?;
     let files = OneFile { data: Mutex::new(vec![0; backing::SIZE as usize]) };

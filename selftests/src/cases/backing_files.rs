@@ -59,6 +59,9 @@ pub(super) fn cases() -> Vec<Case> {
             Need::Fuse,
             Need::Overlayfs,
         ]),
+        case!(["N5", "H22"], fuse_file_of_an_ordinary_user_is_eperm)
+            .only(&[Who::Root])
+            .needing(&[Need::Loopfs, Need::Fuse]),
         case!(["N5"], fuse_file_of_the_initial_namespace_works).only(&[Who::Root]).needing(&[Need::Loopfs, Need::Fuse]),
     ]
 }
@@ -298,7 +301,7 @@ fn fuse_file_of_a_user_namespace_is_eperm(ctx: &Context) -> Result<()> {
     let dir = tenant.dir().join("fuse");
     let server = tenant.hold(|| {
         fs::create_dir(&dir)?;
-        fuse::serve(&device, &dir)
+        fuse::serve(&device, &dir, 0)
     })?;
     tenant.run(|| {
         let writable = File::options().read(true).write(true).open(dir.join(fuse::FILE))?;
@@ -322,13 +325,34 @@ fn fuse_file_below_an_overlay_is_eperm(ctx: &Context) -> Result<()> {
     let dir = tenant.dir().join("fuse");
     let server = tenant.hold(|| {
         fs::create_dir(&dir)?;
-        fuse::serve(&device, &dir)
+        fuse::serve(&device, &dir, 0)
     })?;
     tenant.run(|| {
-        let merged = mount_overlay(tenant.dir(), &dir)?;
+        let plain = tenant.dir().join("plain");
+        fs::create_dir(&plain)?;
+        fs::write(plain.join("plain"), vec![0; usize::try_from(backing::SIZE)?])?;
+        let lower = format!("{}:{}", plain.display(), dir.display());
+        let merged = mount_overlay(tenant.dir(), Path::new(&lower))?;
         let file = File::open(merged.join(fuse::FILE))?;
-        expect_refused(&instance, &file, Errno::EPERM, "a FUSE file below an overlay")
+        expect_refused(&instance, &file, Errno::EPERM, "a FUSE file below an overlay")?;
+        // A file moves to the upper layer when it is written, so one layer speaks for all.
+        let beside = File::open(merged.join("plain"))?;
+        expect_refused(&instance, &beside, Errno::EPERM, "a file of an overlay with FUSE below")
     })?;
+    server.kill()
+}
+
+/// N5, for its reason: an ordinary user of the host serves a FUSE mount of the initial namespace, and may
+/// stop to answer as well.
+fn fuse_file_of_an_ordinary_user_is_eperm(ctx: &Context) -> Result<()> {
+    let device = fuse_device(ctx)?;
+    let dir = ctx.dir.join("fuse");
+    fs::create_dir(&dir)?;
+    let server = process::hold(|| fuse::serve(&device, &dir, 1000))?;
+    let instance = Instance::new(ctx, "loopfs")?;
+    let file = File::open(dir.join(fuse::FILE))?;
+    expect_refused(&instance, &file, Errno::EPERM, "a FUSE file that an ordinary user serves")?;
+    drop(file);
     server.kill()
 }
 
@@ -338,7 +362,7 @@ fn fuse_file_of_the_initial_namespace_works(ctx: &Context) -> Result<()> {
     let dir = ctx.dir.join("fuse");
     fs::create_dir(&dir)?;
     process::run(|| {
-        let server = process::hold(|| fuse::serve(&device, &dir))?;
+        let server = process::hold(|| fuse::serve(&device, &dir, 0))?;
         let instance = Instance::new(ctx, "loopfs")?;
         let number = instance.add()?;
         let opened = instance.open(number)?;

@@ -4,7 +4,13 @@ use std::{fs, thread};
 
 use anyhow::{Context as _, Result, ensure};
 use caps::Capability;
-use nix::{errno::Errno, mount::MsFlags, unistd::unlink};
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, open},
+    mount::MsFlags,
+    sys::stat::Mode,
+    unistd::unlink,
+};
 
 use crate::{
     backing::Backing,
@@ -43,7 +49,7 @@ pub(super) fn cases() -> Vec<Case> {
         case!(["L4", "H6"], device_that_outlives_its_instance_stays_charged)
             .only(&[Who::Root])
             .needing(&[Need::Loopfs, Need::Loop]),
-        case!(["L4", "C8"], held_node_of_a_removed_device_is_not_charged),
+        case!(["L3", "L4", "C8"], held_node_of_a_removed_device_stays_charged),
         case!(["L5", "H25"], memory_of_a_device_is_charged_to_the_cgroup_of_its_maker)
             .only(&[Who::Root])
             .needing(&[Need::Loopfs, Need::Memcg]),
@@ -395,19 +401,25 @@ fn device_that_outlives_its_instance_stays_charged(ctx: &Context) -> Result<()> 
     })
 }
 
-/// L4 and C8: a node somebody holds keeps a number, not a device, and is not charged.
-fn held_node_of_a_removed_device_is_not_charged(ctx: &Context) -> Result<()> {
+/// L4 and C8: a node somebody holds keeps the number of its device from everybody, and so its charge:
+/// else one tenant could use up all numbers of the machine with descriptors of dead nodes.
+fn held_node_of_a_removed_device_stays_charged(ctx: &Context) -> Result<()> {
     let tenant = Tenant::new(ctx, "tenant")?;
-    tenant.run(|| Ok(limit::set(1)?))?;
-    let instance = tenant.mount()?;
+    tenant.run(|| Ok(limit::set(2)?))?;
+    let instance = tenant.mount_with("max=2")?;
     tenant.run(|| {
-        let number = instance.add()?;
-        let flags = nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC;
-        let held = nix::fcntl::open(&instance.node(number), flags, nix::sys::stat::Mode::empty())?;
-        instance.control()?.remove(number)?;
-        expect_room(&instance, 1)?;
-        drop(held);
-        expect_room(&instance, 0)?;
+        let hold = |number| open(&instance.node(number), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
+        let control = instance.control()?;
+        let (removed, unlinked) = (control.add_any()?, control.add_any()?);
+        let held = (hold(removed)?, hold(unlinked)?);
+        control.remove(removed)?;
+        expect_room(&instance, 0).context("after a REMOVE whose node is held")?;
+        unlink(&instance.node(unlinked))?;
+        expect_room(&instance, 0).context("after an unlink whose node is held")?;
+        drop(held.0);
+        expect_room(&instance, 1).context("after one node was let go")?;
+        drop(held.1);
+        expect_room(&instance, 1).context("after the other node was let go")?;
         Ok(())
     })
 }

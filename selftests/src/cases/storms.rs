@@ -470,7 +470,7 @@ fn storm_of_binding_against_clearing(ctx: &Context) -> Result<()> {
     let backings: Vec<Backing> =
         (0..4).map(|index| Backing::new(&ctx.dir.join(format!("file-{index}")))).collect::<Result<_>>()?;
     together(4, |index| {
-        for _ in 0..20 {
+        for _ in 0..100 {
             use_device(&instance.node(number), &backings[index as usize])?;
             if let Some(device) = raced(LoopDevice::open(&instance.node(number)), GONE, "open")? {
                 raced(device.status(), &[Errno::ENXIO], "GET_STATUS64")?;
