@@ -312,6 +312,13 @@ fn a_repeated_run_counts_every_round() {
 }
 
 #[test]
+fn guests_side_by_side_run_every_case_once() {
+    let run = Bench::new("panic").run(&["--jobs", "3", "--repeat", "5"]);
+    assert_eq!((run.code, run.last_line()), (Some(5), "10 passed, 5 failed, 0 skipped"), "{run:#?}");
+    assert_eq!(run.stdout.matches("ok       first/root").count(), 5, "{run:#?}");
+}
+
+#[test]
 fn reports_are_written_also_when_the_run_fails() {
     let bench = Bench::new("panic");
     let (json, junit) = (bench.dir.path().join("a.json"), bench.dir.path().join("a.xml"));
@@ -334,9 +341,9 @@ fn start(bench: &Bench, arguments: &[&str]) -> Child {
 
 #[test]
 fn ctrl_c_ends_the_guest_and_the_run_at_once() {
-    for trouble in ["hang-silent", "silent-boot"] {
+    for (trouble, jobs) in [("hang-silent", "1"), ("silent-boot", "1"), ("hang-silent", "3")] {
         let bench = Bench::new(trouble);
-        let child = start(&bench, &[]);
+        let child = start(&bench, &["--jobs", jobs]);
         let begin = Instant::now();
         kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
         let run = Run::of(child.wait_with_output().unwrap(), begin);

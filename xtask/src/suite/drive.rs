@@ -1,9 +1,12 @@
 //! Runs trials in guests: all in one, or each in its own from a common snapshot.
 
 use std::{
-    cell::Cell,
     collections::VecDeque,
     path::PathBuf,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -42,7 +45,9 @@ pub struct Setup {
     /// The folder for the consoles' recordings.
     pub logs: PathBuf,
     /// How many guests were started; each records to a file of its own.
-    pub started: Cell<usize>,
+    pub started: AtomicUsize,
+    /// The kernel's own tests have been reported; every guest runs them.
+    pub kunit_told: AtomicBool,
     /// Show QEMU's command lines.
     pub verbose: bool,
 }
@@ -61,6 +66,32 @@ pub trait Sink {
     fn wants_to_stop(&self, latest: Outcome) -> bool;
 }
 
+impl<S: Sink> Sink for &Mutex<S> {
+    fn starting(&mut self, trial: &Trial) {
+        lock(self).starting(trial);
+    }
+
+    fn booted(&mut self, took: Duration) {
+        lock(self).booted(took);
+    }
+
+    fn result(&mut self, result: TestResult) {
+        lock(self).result(result);
+    }
+
+    fn not_run(&mut self, trials: usize, why: &str) {
+        lock(self).not_run(trials, why);
+    }
+
+    fn wants_to_stop(&self, latest: Outcome) -> bool {
+        lock(self).wants_to_stop(latest)
+    }
+}
+
+fn lock<S>(sink: &Mutex<S>) -> MutexGuard<'_, S> {
+    sink.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Why a run of trials ended before its time.
 #[derive(Debug)]
 enum Stop {
@@ -75,8 +106,7 @@ enum Stop {
 impl Setup {
     fn start(&self, cpus: usize, snapshot: Option<&Snapshot>) -> Result<Session<'_>> {
         let machine = Machine { cpus, ..self.machine.clone() };
-        let number = self.started.get() + 1;
-        self.started.set(number);
+        let number = self.started.fetch_add(1, Ordering::Relaxed) + 1;
         let guest = Guest::start(&self.qemu, &machine, snapshot, self.verbose)?;
         Session::new(guest, &log_path(&self.logs, number)?, &self.detector, &self.deadlines)
     }
@@ -98,6 +128,9 @@ impl Setup {
 
     /// Reports what the kernel's own tests found while it booted.
     fn report_kunit(&self, kunit: Vec<Nested>, sink: &mut impl Sink) {
+        if self.kunit_told.swap(true, Ordering::Relaxed) {
+            return;
+        }
         if self.debug && kunit.is_empty() {
             let why = "the kernel ran no KUnit test while it booted, and the debug configuration has some";
             sink.result(TestResult::own("kunit", Outcome::Fail, Some(why.to_owned())));
@@ -128,7 +161,7 @@ pub fn in_one_guest(
     rounds: impl Iterator<Item = Vec<Trial>>,
     sink: &mut impl Sink,
 ) -> Result<()> {
-    let mut shared = Shared { setup, cpus, session: None, pending: None, kunit_told: false };
+    let mut shared = Shared { setup, cpus, session: None, pending: None };
     for round in rounds {
         let mut left = VecDeque::from(round);
         if let Err(stop) = shared.round(&mut left, sink)? {
@@ -154,7 +187,6 @@ struct Shared<'run> {
     session: Option<Session<'run>>,
     /// The last result. What the kernel says until the next case starts still belongs to it.
     pending: Option<TestResult>,
-    kunit_told: bool,
 }
 
 impl<'run> Shared<'run> {
@@ -194,10 +226,7 @@ impl<'run> Shared<'run> {
             self.conclude_pending(session.take_stretch(), sink);
         }
         let Some(mut session) = self.setup.boot(self.cpus, sink)? else { return Ok(None) };
-        if !self.kunit_told {
-            self.kunit_told = true;
-            self.setup.report_kunit(session.take_kunit(), sink);
-        }
+        self.setup.report_kunit(session.take_kunit(), sink);
         match session.greet(cases, self.setup.missing)? {
             Ok(()) => {
                 self.pending = Some(boot_result(Stretch::default(), session.boot_time()));

@@ -88,6 +88,11 @@ impl GuestOptions {
         self.smp.map(usize::from)
     }
 
+    /// Whether the guest waits for a debugger.
+    pub fn has_debugger(&self) -> bool {
+        self.gdb
+    }
+
     /// Builds or finds all that a guest with the root `root` needs; `cases` decide symbols of the kernel.
     ///
     /// # Errors

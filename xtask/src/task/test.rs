@@ -1,8 +1,13 @@
 //! `cargo xtask test`: the suite, in guests.
 
 use std::{
-    cell::Cell,
+    panic::resume_unwind,
     path::PathBuf,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize},
+    },
+    thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -30,6 +35,9 @@ use crate::{
     vm::initramfs::Initramfs,
 };
 
+/// How many cases take longer than a boot.
+const WORTH_A_GUEST: usize = 16;
+
 /// Runs the suite in guests and tells how each case ended
 ///
 /// Example: cargo xtask test --config debug unlink U1
@@ -43,6 +51,9 @@ pub struct Test {
     /// What keeps cases apart: processes in one guest, or a guest each.
     #[arg(long, value_enum, default_value_t)]
     isolate: Isolate,
+    /// Run this many guests side by side; by default as many as the host has CPUs for.
+    #[arg(long, short, value_name = "GUESTS", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
     /// List the cases, and run none.
     #[arg(long)]
     list: bool,
@@ -81,6 +92,14 @@ pub enum Isolate {
     Vm,
 }
 
+fn host_cpus() -> usize {
+    thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn lock(reporter: &Mutex<Reporter>) -> MutexGuard<'_, Reporter> {
+    reporter.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn positive(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(factor) if factor > 0.0 && f64::is_finite(factor) => Ok(factor),
@@ -105,8 +124,9 @@ impl Task for Test {
         if let Some(seed) = seed {
             progress::say(&format!("order: shuffled, --shuffle={seed} gives it again"));
         }
-        let mut reporter = Reporter::new(self.total(trials.len()), self.until_fail, self.again(&setup));
-        self.drive(&setup, trials, seed, &mut reporter)?;
+        let reporter = Mutex::new(Reporter::new(self.total(trials.len()), self.until_fail, self.again(&setup)));
+        self.drive(&setup, trials, seed, &reporter)?;
+        let reporter = reporter.into_inner().unwrap_or_else(PoisonError::into_inner);
         let boots: Vec<u64> = reporter.boots().iter().map(|boot| boot.as_millis() as u64).collect();
         let (results, summary) = (reporter.results(), reporter.summary());
         if let Some(file) = &self.junit {
@@ -158,35 +178,70 @@ impl Test {
             },
             debug,
             logs: guest.logs,
-            started: Cell::new(0),
+            started: AtomicUsize::new(0),
+            kunit_told: AtomicBool::new(false),
             verbose: ctx.verbose,
         })
     }
 
     /// Runs the trials in as many guests as their needs for CPUs make it.
-    fn drive(&self, setup: &Setup, trials: Vec<Trial>, seed: Option<u64>, reporter: &mut Reporter) -> Result<()> {
+    fn drive(&self, setup: &Setup, trials: Vec<Trial>, seed: Option<u64>, reporter: &Mutex<Reporter>) -> Result<()> {
         for (cpus, trials) in self.by_cpus(trials) {
-            let rounds = (0..self.rounds()).map(|round| {
-                let mut trials = trials.clone();
-                if let Some(seed) = seed {
-                    shuffle(&mut trials, seed, round);
-                }
-                trials
-            });
-            match self.isolate {
-                Isolate::Process => in_one_guest(setup, cpus, rounds, reporter)?,
-                Isolate::Vm => in_a_guest_each(setup, cpus, rounds, reporter)?,
-            }
-            if self.until_fail && reporter.summary().failed > 0 {
+            let jobs = self.jobs(cpus, trials.len());
+            let shares = (0..jobs).map(|job| trials.iter().skip(job).step_by(jobs).cloned().collect());
+            let shares: Vec<Vec<Trial>> = shares.collect();
+            // Every thread starts its guests itself and lives longer than they do: a guest ends with the thread.
+            thread::scope(|scope| {
+                let jobs: Vec<_> = shares
+                    .into_iter()
+                    .map(|share| scope.spawn(move || self.drive_share(setup, cpus, &share, seed, reporter)))
+                    .collect();
+                let ended = jobs.into_iter().map(|job| job.join().unwrap_or_else(|panic| resume_unwind(panic)));
+                // All of them are waited for, and the first error is told.
+                ended.collect::<Vec<_>>().into_iter().collect::<Result<()>>()
+            })?;
+            if self.until_fail && lock(reporter).summary().failed > 0 {
                 break;
             }
         }
         Ok(())
     }
 
+    /// Runs a share of the trials, one after the other.
+    fn drive_share(
+        &self,
+        setup: &Setup,
+        cpus: usize,
+        share: &[Trial],
+        seed: Option<u64>,
+        mut reporter: &Mutex<Reporter>,
+    ) -> Result<()> {
+        let rounds = (0..self.rounds()).map(|round| {
+            let mut trials = share.to_vec();
+            if let Some(seed) = seed {
+                shuffle(&mut trials, seed, round);
+            }
+            trials
+        });
+        match self.isolate {
+            Isolate::Process => in_one_guest(setup, cpus, rounds, &mut reporter),
+            Isolate::Vm => in_a_guest_each(setup, cpus, rounds, &mut reporter),
+        }
+    }
+
+    /// How many guests of `cpus` CPUs share `trials` trials.
+    fn jobs(&self, cpus: usize, trials: usize) -> usize {
+        match self.jobs {
+            _ if self.guest.has_debugger() => 1,
+            Some(jobs) => usize::from(jobs).min(trials),
+            // More CPUs than the host's would wait for each other, and a guest for a few cases is not worth its boot.
+            None => (host_cpus() / cpus).min(trials / WORTH_A_GUEST).max(1),
+        }
+    }
+
     /// A guest with one CPU boots faster; those cases that race get one with two.
     fn by_cpus(&self, trials: Vec<Trial>) -> Vec<(usize, Vec<Trial>)> {
-        let host = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let host = host_cpus();
         let most = self.guest.cpus().unwrap_or(2).min(host);
         let (smp, single): (Vec<_>, Vec<_>) = trials.into_iter().partition(|trial| trial.case.wants_smp());
         // Repeating until a failure has no end, so that a second guest would never come.
