@@ -2,55 +2,12 @@
 
 use std::{fs, path::PathBuf, sync::Barrier};
 
-use xtask::{
-    error::Failure,
-    kconfig::{Flavour, Wanted},
-    kernel::{self, Built, Request},
-    toolchain::{Toolchain, version::Minimum},
+use xtask::error::Failure;
+
+use crate::{
+    fake_build::{COMPILES, build, scene},
+    scene::{Scene, outcome},
 };
-
-use crate::scene::{Scene, outcome};
-
-/// A make that takes `KCONFIG_ALLCONFIG` as the configuration and does `$SCENE/compile` for vmlinux.
-const MAKE: &str = r#"
-[ "$1" = --version ] && echo 'GNU Make 4.3' && exit
-for word; do
-    case $word in O=*) out=${word#O=};; esac
-    target=$word
-done
-echo $target >> $SCENE/targets
-case $target in
-allnoconfig) cat "$KCONFIG_ALLCONFIG" $SCENE/forced > $out/.config;;
-rustavailable) echo '*** Rust is not available here' >&2; exit 1;;
-vmlinux) cd $out && . $SCENE/compile;;
-esac
-"#;
-
-/// A build that works.
-const COMPILES: &str = "echo '  CC      init/main.o'; touch .main.o.cmd; echo elf > vmlinux; echo map > System.map";
-
-fn scene() -> Scene {
-    let scene = Scene::new();
-    scene.with_toolchain().tool("make", MAKE);
-    for name in ["kernel/configs/tiny-base.config", "kernel/configs/tiny.config", "arch/x86/configs/tiny.config"] {
-        scene.file(&format!("tree/{name}"), "CONFIG_TINY=y\n");
-    }
-    scene.file("tree/init/Kconfig", "config SWAP\n\tbool\n\tdepends on MMU\n");
-    scene.file("compile", COMPILES);
-    // What Kconfig has the last word on.
-    scene.file("forced", "");
-    fs::create_dir(scene.cache()).unwrap();
-    scene
-}
-
-fn build(scene: &Scene, tree_key: &str) -> anyhow::Result<Built> {
-    let toolchain = Toolchain::find(&scene.machine(), &scene.cache(), Minimum::default()).unwrap();
-    let mut wanted = Wanted::default();
-    wanted.set("SWAP", "y", "the case swap_is_refused");
-    wanted.set("RUST", "y", "ci/kconfig/base.config:1");
-    let request = Request { flavour: Flavour::Default, tree: &scene.path("tree"), tree_key, wanted: &wanted };
-    kernel::build(&scene.ctx(), &toolchain, &request)
-}
 
 fn targets(scene: &Scene) -> Vec<String> {
     fs::read_to_string(scene.path("targets")).unwrap_or_default().lines().map(str::to_owned).collect()
