@@ -81,6 +81,15 @@ pub fn attempt(command: &mut Command, verbose: bool) -> Result<Output> {
     finish(command, None, verbose)
 }
 
+/// As [`attempt`], with `input` on its standard input.
+///
+/// # Errors
+///
+/// As [`attempt`].
+pub fn attempt_fed(command: &mut Command, input: &[u8], verbose: bool) -> Result<Output> {
+    finish(command, Some(input), verbose)
+}
+
 fn finish(command: &mut Command, input: Option<&[u8]>, verbose: bool) -> Result<Output> {
     let line = announce(command, verbose);
     tie(command);

@@ -33,10 +33,15 @@ impl<'a> Make<'a> {
 
     /// Compiles and links `vmlinux`.
     pub(super) fn vmlinux(&self, on_line: impl FnMut(&str) -> Result<()>) -> Result<()> {
+        self.run(&["vmlinux"], on_line)
+    }
+
+    /// Makes `targets`, among which variables may be set.
+    pub(super) fn run(&self, targets: &[&str], on_line: impl FnMut(&str) -> Result<()>) -> Result<()> {
         let mut command = self.command();
         let jobs = available_parallelism().map_or(1, usize::from);
         // What a target prints stays together, or two errors at once would be told line by line in turn.
-        command.arg(format!("-j{jobs}")).args(["--output-sync=target", "vmlinux"]);
+        command.arg(format!("-j{jobs}")).arg("--output-sync=target").args(targets);
         process::stream(&mut command, self.verbose, on_line)
     }
 

@@ -4,6 +4,7 @@
 //! these changed, no make is started. Otherwise make runs in a folder that is kept for the tree and
 //! the flavour, so that it compiles what changed and no more.
 
+pub mod lint;
 mod make;
 mod output;
 pub mod patched;
@@ -76,23 +77,47 @@ impl Built {
 pub fn build(ctx: &Ctx, toolchain: &Toolchain, request: &Request<'_>) -> Result<Built> {
     cache::check_path(ctx.cache())?;
     cache::check_path(request.tree)?;
-    let key =
-        Key::default().with("kernel 1").with(request.tree_key).with(request.wanted.text()).with(toolchain.key()).name();
+    let key = key(toolchain, request);
     let store = store::Store::of(ctx, request.flavour);
     if let Some(entry) = store.find(&key) {
         return Ok(Built::at(&entry, &key));
     }
 
-    let folder = Folder::open(ctx, toolchain, request)?;
+    let folder = Folder::open(ctx, toolchain, request, &request.flavour.to_string())?;
     // Another run may have built it while we waited for the folder.
     if let Some(entry) = store.find(&key) {
         return Ok(Built::at(&entry, &key));
     }
-    let built = folder.build(ctx, toolchain, request).and_then(|()| store.publish(&key, &folder.path));
-    match built {
-        Ok(entry) => Ok(Built::at(&entry, &key)),
-        Err(error) => Err(cache::explain_full_disk(error, ctx.cache())),
+    folder.publish(ctx, toolchain, request, &store, &mut |_| ())
+}
+
+/// Builds the kernel that `request` describes even if it is built already, and shows `watch` every line that make and
+/// the compilers print: for what is not in the kernel itself, such as warnings.
+///
+/// With `whole`, everything is compiled, and not only what changed since the last build.
+///
+/// # Errors
+///
+/// As [`build`].
+pub fn build_watched(
+    ctx: &Ctx,
+    toolchain: &Toolchain,
+    request: &Request<'_>,
+    whole: bool,
+    watch: &mut dyn FnMut(&str),
+) -> Result<Built> {
+    cache::check_path(ctx.cache())?;
+    cache::check_path(request.tree)?;
+    let folder = Folder::open(ctx, toolchain, request, &request.flavour.to_string())?;
+    if whole {
+        folder.empty()?;
     }
+    folder.publish(ctx, toolchain, request, &store::Store::of(ctx, request.flavour), watch)
+}
+
+/// What decides the kernel that `request` describes: equal keys are equal kernels.
+pub fn key(toolchain: &Toolchain, request: &Request<'_>) -> String {
+    Key::default().with("kernel 1").with(request.tree_key).with(request.wanted.text()).with(toolchain.key()).name()
 }
 
 /// The folder make builds in, ours alone while this lives.
@@ -105,10 +130,11 @@ struct Folder {
 }
 
 impl Folder {
-    fn open(ctx: &Ctx, toolchain: &Toolchain, request: &Request<'_>) -> Result<Self> {
+    /// Opens the folder `name` of the tree.
+    fn open(ctx: &Ctx, toolchain: &Toolchain, request: &Request<'_>, name: &str) -> Result<Self> {
         let parent = ctx.cache().join("build");
         let tree = Key::default().with(request.tree.as_os_str().as_encoded_bytes()).name();
-        let name = format!("{}-{}", request.flavour, &tree[..8]);
+        let name = format!("{name}-{}", &tree[..8]);
         let path = parent.join(&name);
         fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
         let lock = Lock::acquire(&parent.join(format!("{name}.lock")), &format!("the {} kernel", request.flavour))?;
@@ -125,18 +151,51 @@ impl Folder {
         Ok(Self { path, log: parent.join(format!("{name}.log")), steps, _lock: lock })
     }
 
-    fn build(&self, ctx: &Ctx, toolchain: &Toolchain, request: &Request<'_>) -> Result<()> {
-        let make = Make::new(toolchain, request.tree, &self.path, ctx.verbose);
-        self.configure(&make, request).context(Failure::KernelBuild)?;
-        self.compile(ctx, &make, request)
+    /// Removes everything that was built in it.
+    fn empty(&self) -> Result<()> {
+        fs::remove_dir_all(&self.path).with_context(|| format!("cannot remove {}", self.path.display()))?;
+        fs::create_dir(&self.path).with_context(|| format!("cannot create {}", self.path.display()))
     }
 
-    fn configure(&self, make: &Make<'_>, request: &Request<'_>) -> Result<()> {
+    /// Builds the kernel and keeps it in `store`.
+    fn publish(
+        &self,
+        ctx: &Ctx,
+        toolchain: &Toolchain,
+        request: &Request<'_>,
+        store: &store::Store,
+        watch: &mut dyn FnMut(&str),
+    ) -> Result<Built> {
+        let key = key(toolchain, request);
+        let built = self.build(ctx, toolchain, request, watch).and_then(|()| store.publish(&key, &self.path));
+        match built {
+            Ok(entry) => Ok(Built::at(&entry, &key)),
+            Err(error) => Err(cache::explain_full_disk(error, ctx.cache())),
+        }
+    }
+
+    fn build(
+        &self,
+        ctx: &Ctx,
+        toolchain: &Toolchain,
+        request: &Request<'_>,
+        watch: &mut dyn FnMut(&str),
+    ) -> Result<()> {
+        let make = Make::new(toolchain, request.tree, &self.path, ctx.verbose);
+        self.configure(&make, request, watch).context(Failure::KernelBuild)?;
+        self.compile(ctx, &make, request, watch)
+    }
+
+    fn configure(&self, make: &Make<'_>, request: &Request<'_>, watch: &mut dyn FnMut(&str)) -> Result<()> {
         let answer = self.path.join(".answer");
         fs::write(&answer, request.wanted.answer(request.tree)?)
             .with_context(|| format!("cannot write {}", answer.display()))?;
         let mut output = Output::create(&self.log)?;
-        make.configure(&answer, |line| output.take(line)).map_err(|error| self.explain(error, &output))?;
+        let take = |line: &str| {
+            watch(line);
+            output.take(line)
+        };
+        make.configure(&answer, take).map_err(|error| self.explain(error, &output))?;
 
         let config = self.path.join(".config");
         let config = fs::read_to_string(&config).with_context(|| format!("cannot read {}", config.display()))?;
@@ -152,7 +211,7 @@ impl Folder {
         })
     }
 
-    fn compile(&self, ctx: &Ctx, make: &Make<'_>, request: &Request<'_>) -> Result<()> {
+    fn compile(&self, ctx: &Ctx, make: &Make<'_>, request: &Request<'_>, watch: &mut dyn FnMut(&str)) -> Result<()> {
         let title = format!("build the {} kernel", request.flavour);
         // A folder that holds a vmlinux needs an unknown part of the steps; another one all that it lacks.
         let complete = self.path.join("vmlinux").exists();
@@ -171,6 +230,7 @@ impl Folder {
                 progress.add(1);
                 taken += 1;
             }
+            watch(line);
             output.take(line)
         })
         .map_err(|error| if interrupt::requested() { error } else { self.explain(error, &output) })

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The symbol of the series.
-const LOOPFS: &str = "BLK_DEV_LOOPFS";
+pub const LOOPFS: &str = "BLK_DEV_LOOPFS";
 
 /// Which kernel with the series.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +62,11 @@ pub fn patched_tree(ctx: &Ctx, from: Option<&Path>) -> Result<Tree> {
 }
 
 /// The symbols of the fragments, and those of the cases.
-fn wanted(ctx: &Ctx, order: &Order<'_>) -> Result<Wanted> {
+///
+/// # Errors
+///
+/// What [`Wanted::read`] fails with.
+pub fn wanted(ctx: &Ctx, order: &Order<'_>) -> Result<Wanted> {
     let mut wanted = Wanted::read(ctx.root(), order.flavour)?;
     for case in order.cases {
         let debug = if order.flavour == Flavour::Debug { case.kconfig_debug.as_slice() } else { &[] };

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::folder::slug;
 use crate::{ctx::Ctx, process};
@@ -16,7 +16,7 @@ use crate::{ctx::Ctx, process};
 pub const EXCEPTIONS: &str = "patches/checkpatch.toml";
 
 /// Something checkpatch has to say.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Complaint {
     /// checkpatch's name for the kind, such as `CAMELCASE`.
     pub kind: String,

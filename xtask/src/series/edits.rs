@@ -29,8 +29,8 @@ impl Edits {
     }
 
     /// The edited files by their path in the kernel tree.
-    pub fn in_tree(&self) -> impl Iterator<Item = (String, Option<&[u8]>)> {
-        self.edited.iter().filter_map(|(path, content)| Some((mapping::tree_path(path)?, content.as_deref())))
+    pub fn in_tree(&self) -> impl Iterator<Item = (String, Option<Vec<u8>>)> {
+        self.edited.iter().filter_map(|(path, content)| Some((mapping::tree_path(path)?, content.clone())))
     }
 
     /// Compares `rust/` with `series`, the files the series adds.

@@ -8,11 +8,6 @@ pub fn mirrored() -> impl Iterator<Item = String> {
     FOLDERS.iter().map(|(ours, _)| format!("rust/{ours}"))
 }
 
-/// The folders of the tree that hold mirrored files.
-pub fn tree_folders() -> impl Iterator<Item = String> {
-    FOLDERS.iter().map(|(_, tree)| (*tree).to_owned())
-}
-
 /// The file of the tree that `path`, relative to the repository's top, is a view of.
 pub fn tree_path(path: &str) -> Option<String> {
     FOLDERS.iter().find_map(|(ours, tree)| {

@@ -216,7 +216,7 @@ impl<'a> Run<'a> {
         let at = at.unwrap_or_default();
         Ok(anyhow!(
             "{} meets a conflict (at `{at}`) in {}.\n\
-             Resolve it in {}: edit the files, `git add` them, then run `cargo xtask series refresh --continue`; \
+             Resolve it in {}: edit the files, `git add -f` them, then run `cargo xtask series refresh --continue`; \
              or forget this refresh with `cargo xtask series refresh --abort`. patches/ and rust/ are as they were",
             match step {
                 Step::Apply => "carrying the series over",

@@ -28,7 +28,7 @@ use super::{
     export,
     folder::{self, Folder, PATCHES, inputs, state_dir},
     git::Git,
-    mapping,
+    option::{self, OptionState},
     scratch::{self, Scratch},
 };
 use crate::{
@@ -45,6 +45,10 @@ const MOVING: &str = "refs/loopfs/moving";
 
 /// The folder of the work tree that people use.
 const MAIN: &str = "linux";
+/// The folder of the work tree that is moved along the series.
+const PREFIX: &str = "prefix";
+/// The file of the tree that has the option for loopfs.
+const KCONFIG: &str = "drivers/block/Kconfig";
 
 /// The work tree, ready to be built. While this lives, no other run moves it.
 #[derive(Debug)]
@@ -83,7 +87,17 @@ pub fn prepare_tree(ctx: &Ctx, base: &Base) -> Result<Tree> {
 ///
 /// [`Failure::Series`] when the series does not apply or has fewer patches.
 pub fn prepare_prefix(ctx: &Ctx, base: &Base, count: usize) -> Result<Tree> {
-    let (work, lock) = WorkTree::open(ctx, base, "prefix")?;
+    prepare_trial(ctx, base, count, false)
+}
+
+/// As [`prepare_prefix`]; with `prompt`, the option for loopfs gets a prompt if it has none yet, so that what it
+/// builds can be tried before the patch that offers it.
+///
+/// # Errors
+///
+/// As [`prepare_prefix`].
+pub fn prepare_trial(ctx: &Ctx, base: &Base, count: usize, prompt: bool) -> Result<Tree> {
+    let (work, lock) = WorkTree::open(ctx, base, PREFIX)?;
     let _series = folder::lock(ctx)?;
     let folder = Folder::read(&ctx.root().join(PATCHES))?;
     let commits = work.commits_of(ctx, base, &folder)?;
@@ -93,7 +107,58 @@ pub fn prepare_prefix(ctx: &Ctx, base: &Base, count: usize) -> Result<Tree> {
             .get(count - 1)
             .with_context(|| format!("the series has {} patches; there is no patch {count}", commits.len()))?,
     };
-    work.settle(commit, &Edits::default(), lock)
+    let mut contents = BTreeMap::new();
+    if prompt {
+        let kconfig = work.git.read(["cat-file", "blob", &format!("{commit}:{KCONFIG}")])?;
+        contents.insert(KCONFIG.to_owned(), Some(option::with_prompt(&kconfig).into_bytes()));
+    }
+    let shown = work.with_contents(commit, &contents)?;
+    if !work.is_at(commit, &shown)? || work.theirs()?.is_some() {
+        // Nobody works in this tree: whatever is there is a trial's.
+        work.move_to(commit, &shown)?;
+    }
+    work.tree(commit, shown, contents.into_keys().collect(), lock)
+}
+
+/// One prefix of the series, without its tree being moved there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prefix {
+    /// Its commit.
+    pub commit: String,
+    /// Its git tree: equal ones are equal sources.
+    pub tree: String,
+    /// Whether it has the option for loopfs.
+    pub option: OptionState,
+}
+
+/// The bare base and every prefix of the series, the shortest first.
+///
+/// # Errors
+///
+/// [`Failure::Series`] when the series does not apply.
+pub fn prefixes(ctx: &Ctx, base: &Base) -> Result<Vec<Prefix>> {
+    let (work, _lock) = WorkTree::open(ctx, base, PREFIX)?;
+    let _series = folder::lock(ctx)?;
+    let folder = Folder::read(&ctx.root().join(PATCHES))?;
+    let commits = work.commits_of(ctx, base, &folder)?;
+    let mut prefixes = Vec::new();
+    for commit in std::iter::once(&base.commit).chain(&commits) {
+        let tree = apply::tree_of(&work.git, commit)?;
+        let kconfig = work.git.attempt(["cat-file", "blob", &format!("{commit}:{KCONFIG}")])?;
+        let option = option::state(&String::from_utf8_lossy(&kconfig.stdout));
+        prefixes.push(Prefix { commit: commit.clone(), tree, option });
+    }
+    Ok(prefixes)
+}
+
+/// The folder of the tree that [`prepare_prefix`] moves, at whatever prefix it is.
+///
+/// # Errors
+///
+/// As [`prepare_prefix`], which makes it if need be.
+pub fn any_prefix(ctx: &Ctx, base: &Base) -> Result<PathBuf> {
+    let path = home(ctx, base).join(PREFIX);
+    if path.join("Makefile").exists() { Ok(path) } else { Ok(prepare_prefix(ctx, base, 0)?.path) }
 }
 
 /// Puts what a person did in the work tree aside, where `git log` finds it, so that the tree can be moved again.
@@ -114,7 +179,10 @@ pub fn discard(ctx: &Ctx, base: &Base) -> Result<Option<String>> {
     git.read(["update-ref", &name, &kept])?;
     let applied = git.commit(APPLIED)?.context("the work tree was never prepared")?;
     let clean = apply::tree_of(git, &applied)?;
-    // The file list of the work is in the ref now; untracked files stay where they are.
+    for path in work.untracked()? {
+        let file = git.dir().join(path);
+        fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+    }
     work.move_to(&applied, &clean)?;
     Ok(Some(name))
 }
@@ -214,7 +282,7 @@ impl WorkTree {
 
     /// Puts files and branch at `commit` with `edits`, unless a person's work is in the way.
     fn settle(self, commit: &str, edits: &Edits, lock: Lock) -> Result<Tree> {
-        let shown = self.with_edits(commit, edits)?;
+        let shown = self.with_contents(commit, &edits.in_tree().collect())?;
         let theirs = if self.git.object(MOVING)?.is_some() { None } else { self.theirs()? };
         let mut edited: BTreeSet<String> = edits.in_tree().map(|(path, _)| path).collect();
         let content_key = match theirs {
@@ -246,8 +314,11 @@ impl WorkTree {
             }
         };
         let commit = self.git.line(["rev-parse", "HEAD"])?;
-        let edited = edited.into_iter().collect();
-        Ok(Tree { path: self.git.dir().to_owned(), commit, content_key, edited, _lock: lock })
+        self.tree(&commit, content_key, edited.into_iter().collect(), lock)
+    }
+
+    fn tree(self, commit: &str, content_key: String, edited: Vec<String>, lock: Lock) -> Result<Tree> {
+        Ok(Tree { path: self.git.dir().to_owned(), commit: commit.to_owned(), content_key, edited, _lock: lock })
     }
 
     fn in_the_way(&self, theirs: &Theirs) -> anyhow::Error {
@@ -262,10 +333,9 @@ impl WorkTree {
         .context(Failure::Series)
     }
 
-    /// The git tree of `commit` with `edits`.
-    fn with_edits(&self, commit: &str, edits: &Edits) -> Result<String> {
-        let changes: BTreeMap<String, Option<&[u8]>> = edits.in_tree().collect();
-        if changes.is_empty() {
+    /// The git tree of `commit` with these contents of files.
+    fn with_contents(&self, commit: &str, contents: &BTreeMap<String, Option<Vec<u8>>>) -> Result<String> {
+        if contents.is_empty() {
             return apply::tree_of(&self.git, commit);
         }
         let index = tempfile::Builder::new()
@@ -274,20 +344,20 @@ impl WorkTree {
             .context("cannot make a temporary folder in the work tree's repository")?;
         let git = self.git.with_index(index.path().join("index"));
         git.read(["read-tree", commit])?;
-        for (path, content) in changes {
+        for (path, content) in contents {
             match content {
                 Some(bytes) => {
                     let blob = git.feed(["hash-object", "-w", "--stdin", "--no-filters"], bytes)?;
                     let entry = format!("100644,{},{path}", String::from_utf8_lossy(&blob).trim_end());
                     git.read(["update-index", "--add", "--cacheinfo", &entry])?;
                 }
-                None => drop(git.read(["update-index", "--force-remove", "--", &path])?),
+                None => drop(git.read(["update-index", "--force-remove", "--", path])?),
             }
         }
         git.line(["write-tree"])
     }
 
-    /// What differs from the state we left, apart from files git does not know.
+    /// What differs from the state we left.
     pub(super) fn theirs(&self) -> Result<Option<Theirs>> {
         let (Some(applied), Some(shown)) = (self.git.commit(APPLIED)?, self.git.object(SHOWN)?) else {
             return Ok(None);
@@ -296,7 +366,7 @@ impl WorkTree {
         self.git.attempt(["update-index", "-q", "--refresh"])?;
         let mut files = names(&self.git.read(["diff-files", "--name-only", "-z"])?);
         files.extend(names(&self.git.read(["diff-index", "--cached", "--name-only", "-z", &shown])?));
-        files.extend(self.new_rust_files()?);
+        files.extend(self.untracked()?);
         let commits = if head == applied {
             0
         } else {
@@ -306,14 +376,20 @@ impl WorkTree {
         Ok(work.then(|| Theirs { head, applied, commits, files: files.into_iter().collect() }))
     }
 
-    /// Rust files a person made in the tree and did not tell git of.
-    fn new_rust_files(&self) -> Result<BTreeSet<String>> {
-        let folders: Vec<String> = mapping::tree_folders().collect();
-        let args = ["ls-files", "--others", "-z", "--"].into_iter().chain(folders.iter().map(String::as_str));
-        Ok(names(&self.git.read(args)?).into_iter().filter(|path| mapping::our_path(path).is_some()).collect())
+    /// Files a person made in the tree and did not tell git of, apart from what the kernel's ignore rules name.
+    ///
+    /// Debian's source ends these rules with one that ignores everything, so git is not left to read them itself.
+    fn untracked(&self) -> Result<BTreeSet<String>> {
+        let rules = fs::read_to_string(self.git.dir().join(".gitignore")).unwrap_or_default();
+        let rules: String = rules.split_inclusive('\n').filter(|rule| rule.trim_end() != "/*").collect();
+        let file =
+            tempfile::NamedTempFile::new_in(self.git.dir().join(".git")).context("cannot make a temporary file")?;
+        fs::write(file.path(), rules).context("cannot write a temporary file")?;
+        let exclude = format!("--exclude-from={}", file.path().display());
+        Ok(names(&self.git.read(["ls-files", "--others", "-z", &exclude])?))
     }
 
-    /// The git tree of what the files hold now, new Rust files included.
+    /// The git tree of what the files hold now, new ones included.
     pub(super) fn content(&self) -> Result<String> {
         let git_dir = self.git.dir().join(".git");
         let copy = tempfile::Builder::new()
@@ -324,7 +400,7 @@ impl WorkTree {
         fs::copy(git_dir.join("index"), &index).context("cannot copy the work tree's index")?;
         let git = self.git.with_index(index);
         git.read(["add", "--update"])?;
-        for path in self.new_rust_files()? {
+        for path in self.untracked()? {
             git.read(["add", "--force", "--", &path])?;
         }
         git.line(["write-tree"])

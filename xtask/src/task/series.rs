@@ -4,6 +4,7 @@ mod check;
 mod mail;
 mod refresh;
 mod status;
+mod verify;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -23,6 +24,7 @@ enum Command {
     Status(status::Status),
     Check(check::Check),
     Refresh(refresh::Refresh),
+    Verify(verify::Verify),
     Mail(mail::Mail),
 }
 
@@ -32,6 +34,7 @@ impl Task for Series {
             Command::Status(task) => task.run(ctx),
             Command::Check(task) => task.run(ctx),
             Command::Refresh(task) => task.run(ctx),
+            Command::Verify(task) => task.run(ctx),
             Command::Mail(task) => task.run(ctx),
         }
     }

@@ -23,7 +23,6 @@ pub(crate) const LIB_RS: &str = "rust/kernel/lib.rs";
 pub(crate) const DRIVER: &str = "drivers/block/loopfs/loopfs.rs";
 pub(crate) const OUR_DRIVER: &str = "rust/loopfs/loopfs.rs";
 
-const BASE: &str = "6180f8e77bf8b59e190fdff2818714cba291ca0d";
 const DATE: &str = "2026-01-01T00:00:00+0000";
 
 /// Ten numbered lines that a hunk can tell apart.
@@ -81,7 +80,7 @@ impl Lab {
 
     /// Made of files kept in memory: making one anew takes dozens of git commands.
     fn of(files: &Files) -> Self {
-        let lab = Self::at(tempfile::tempdir().unwrap());
+        let mut lab = Self::at(tempfile::tempdir().unwrap());
         for (path, content) in files {
             let path = lab.dir.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -90,13 +89,14 @@ impl Lab {
         fs::create_dir_all(lab.ctx.root()).unwrap();
         // git knows files by times and inodes that these do not have.
         lab.dev.attempt(["update-index", "-q", "--refresh"]).unwrap();
+        lab.base.commit = lab.dev.line(["rev-parse", "base"]).unwrap();
         lab
     }
 
     fn at(dir: TempDir) -> Self {
         let at = |name: &str| dir.path().join(name);
         let (ctx, dev) = (Ctx::at(at("a clone"), at("the cache")), Git::new(at("dev repo"), false));
-        let base = Base { repo: dev.dir().to_owned(), commit: BASE.to_owned(), version: "7.3.4".to_owned() };
+        let base = Base { repo: dev.dir().to_owned(), commit: String::new(), version: "7.3.4".to_owned() };
         Self { dir, ctx, base, dev }
     }
 
@@ -109,15 +109,16 @@ impl Lab {
         write(dev.dir(), "Makefile", "VERSION = 7\nPATCHLEVEL = 3\nSUBLEVEL = 4\nEXTRAVERSION =\n");
         write(dev.dir(), LOOP_C, &format!("// SPDX-License-Identifier: GPL-2.0\n{}", numbered("loop")));
         write(dev.dir(), LIB_RS, &format!("// SPDX-License-Identifier: GPL-2.0\n{}", numbered("lib")));
+        // As in Debian's source: everything new is ignored.
+        write(dev.dir(), ".gitignore", "*.o\n/*\n!/debian/\n");
         write(dev.dir(), "scripts/get_maintainer.pl", GET_MAINTAINER);
         write(dev.dir(), "scripts/checkpatch.pl", CHECKPATCH);
         write(dev.dir(), "init/untouched.c", "// SPDX-License-Identifier: GPL-2.0\n");
-        dev.read(["add", "-A"]).unwrap();
+        dev.read(["add", "-A", "-f"]).unwrap();
         let mut commit = dev.command();
         commit.env("GIT_COMMITTER_DATE", DATE).args(["commit", "-q", "-m", "base", "--date", DATE]);
         assert!(commit.status().unwrap().success());
         dev.read(["branch", "base"]).unwrap();
-        assert_eq!(Base::at(dev.dir(), "base", false).unwrap(), lab.base);
         lab
     }
 
@@ -150,7 +151,7 @@ impl Lab {
             let old = fs::read_to_string(self.dev.dir().join(path)).unwrap_or_default();
             write(self.dev.dir(), path, &edit(old));
         }
-        self.dev.read(["add", "-A"]).unwrap();
+        self.dev.read(["add", "-A", "-f"]).unwrap();
         let message = format!("{subject}\n\nBecause it is needed.\n");
         self.dev.feed(["commit", "-q", "-F", "-", "--date=2026-02-03T04:05:06+0000"], message.as_bytes()).unwrap();
     }

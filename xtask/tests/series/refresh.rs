@@ -172,6 +172,18 @@ fn an_edit_in_the_work_tree_is_folded_in_and_its_file_is_not_written_again() {
 }
 
 #[test]
+fn a_new_file_in_the_work_tree_is_folded_in_although_git_ignores_it() {
+    let lab = Lab::new();
+    let work = work_tree(&lab);
+    write(work.dir(), "drivers/block/loopfs/helper.c", "// SPDX-License-Identifier: GPL-2.0\n");
+    write(work.dir(), "drivers/block/loopfs/helper.o", "not a source");
+    lab.refresh().unwrap();
+    assert!(lab.read(&lab.patch("0004")).contains("b/drivers/block/loopfs/helper.c\nnew file mode"));
+    assert_eq!(lab.changed(), ["patches/0004-loopfs-limit-the-devices.patch"]);
+    lab.assert_clean();
+}
+
+#[test]
 fn an_edit_no_patch_is_concerned_with_asks_for_one() {
     let lab = Lab::new();
     let work = work_tree(&lab);
@@ -212,7 +224,7 @@ fn commits_in_the_work_tree_go_onto_a_series_that_changed_meanwhile() {
     let lab = Lab::new();
     let work = work_tree(&lab);
     write(work.dir(), "init/new.c", "// SPDX-License-Identifier: GPL-2.0\n");
-    work.read(["add", "init/new.c"]).unwrap();
+    work.read(["add", "-f", "init/new.c"]).unwrap();
     work.read(["commit", "-qm", "init: add\n\nWhy."]).unwrap();
     lab.edit(&lab.patch("0004"), "+// limit", "+// bound");
     lab.refresh().unwrap();
@@ -231,7 +243,7 @@ fn conflict() -> Lab {
     let error = refresh::refresh(&lab.ctx, &lab.base, None, Options { into: Some(3), ..options() }).unwrap_err();
     assert_eq!(Failure::of(&error), Failure::Series);
     let told = format!("{error:#}");
-    for hint in [DRIVER, "--continue", "--abort", "git add"] {
+    for hint in [DRIVER, "--continue", "--abort", "git add -f"] {
         assert!(told.contains(hint), "{told}");
     }
     assert_eq!(lab.changed(), [OUR_DRIVER], "a stopped refresh has written something");
@@ -251,7 +263,7 @@ fn resolve(lab: &Lab, text: &str) {
     let end = file.find(">>>>>>>").unwrap();
     let end = end + file[end..].find('\n').unwrap() + 1;
     write(git.dir(), DRIVER, &format!("{}{text}{}", &file[..start], &file[end..]));
-    git.read(["add", "--sparse", DRIVER]).unwrap();
+    git.read(["add", "--sparse", "--force", DRIVER]).unwrap();
 }
 
 #[test]
@@ -335,7 +347,7 @@ fn a_three_way_merge_that_conflicts_is_resolved_and_continued() {
     let git = stopped(&lab);
     let text = "// SPDX-License-Identifier: GPL-2.0\n// loop 1\n// loop two counted\n";
     write(git.dir(), LOOP_C, text);
-    git.read(["add", "--sparse", LOOP_C]).unwrap();
+    git.read(["add", "--sparse", "--force", LOOP_C]).unwrap();
     refresh::resume(&lab.ctx, &next).unwrap();
     let report = xtask::series::check::check(&lab.ctx, &next).unwrap();
     assert!(report.findings.is_empty(), "{:?}", report.findings);

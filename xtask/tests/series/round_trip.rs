@@ -61,7 +61,7 @@ fn develop(lab: &Lab, series: &[Commit]) -> usize {
         let at = commit.line.min(lines.len());
         lines.splice(at..(at + 1).min(lines.len()), commit.text.lines());
         write(lab.dev.dir(), commit.file, &(lines.join("\n") + "\n"));
-        lab.dev.read(["add", "-A"]).unwrap();
+        lab.dev.read(["add", "-A", "-f"]).unwrap();
         let message = format!("{}\n\n{}\n", commit.subject, commit.body);
         if lab.dev.feed(["commit", "-q", "--cleanup=verbatim", "-F", "-"], message.as_bytes()).is_ok() {
             count += 1;

@@ -12,10 +12,13 @@ use clap::{Args, ValueEnum as _};
 use crate::{
     ctx::Ctx,
     progress,
-    series::mail::{
-        self, Order,
-        gate::Gate,
-        people::{People, Person},
+    series::{
+        mail::{
+            self, Order,
+            gate::Gate,
+            people::{People, Person},
+        },
+        verify,
     },
     source,
     task::Task,
@@ -85,7 +88,7 @@ impl Task for Mail {
             skip: self.skip.into_iter().collect::<BTreeSet<_>>(),
             force: self.force,
         };
-        let written = mail::write(ctx, &base, &order, None)?;
+        let written = mail::write(ctx, &base, &order, verify::evidence(ctx, &base)?.as_deref())?;
         progress::say(&written.gates.to_string());
         let folder = written.folder.display();
         println!("{folder}");

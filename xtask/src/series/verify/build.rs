@@ -1,0 +1,137 @@
+//! Builds one prefix, and has it boot.
+
+use std::{fmt, time::Instant};
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Site, Switch,
+    boot::{self, Boot},
+    gate::Gate,
+    record::{Keep, cached},
+    warnings::{Collector, Warnings},
+};
+use crate::{
+    cache::Key,
+    interrupt,
+    kconfig::Wanted,
+    kernel::{self, Request, patched},
+    progress::seconds,
+    series::tree,
+};
+
+/// What building and booting a prefix showed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Built {
+    /// How the option stands.
+    pub switch: Switch,
+    /// How long the build took, in seconds, when it was last done.
+    pub seconds: f64,
+    /// Warnings that no prefix before has.
+    pub new_warnings: Vec<String>,
+    /// Why it does not configure or build.
+    pub fault: Option<String>,
+    /// How it ran; nothing if it was not built or was not to boot.
+    pub boot: Option<Boot>,
+}
+
+impl Built {
+    /// Whether nothing is wrong.
+    pub fn is_good(&self) -> bool {
+        self.fault.is_none() && self.new_warnings.is_empty() && self.boot.as_ref().is_none_or(Boot::is_good)
+    }
+}
+
+impl fmt::Display for Built {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let switch = match self.switch {
+            Switch::Off => "option off",
+            Switch::On => "option on",
+            Switch::Forced => "option on by force",
+        };
+        match &self.fault {
+            Some(_) => write!(f, "{switch}: DOES NOT BUILD")?,
+            None => {
+                let duration = std::time::Duration::from_secs_f64(self.seconds);
+                write!(f, "{switch}: builds ({}, {} new warnings)", seconds(duration), self.new_warnings.len())?;
+            }
+        }
+        match &self.boot {
+            Some(boot) => write!(f, ", {boot}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What is kept of a build.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Record {
+    seconds: f64,
+    warnings: Warnings,
+}
+
+/// Builds the prefix of `number` patches with the option at `switch`, and boots it if that is wanted. `known` has the
+/// warnings of what was built before, and gets those of this build.
+///
+/// # Errors
+///
+/// On Ctrl-C, or when the environment lacks something. A kernel that does not build is no error here.
+pub fn build(site: &Site<'_>, number: usize, switch: Switch, known: &mut Warnings) -> Result<Built> {
+    let prefix = &site.prefixes[number];
+    let wanted = wanted(site, switch)?;
+    let tree_key = tree_key(&prefix.tree, switch);
+    let request = Request { flavour: site.order.flavour, tree: &site.tree, tree_key: &tree_key, wanted: &wanted };
+    let key = kernel::key(site.toolchain, &request);
+    let record = cached(site.ctx, "build", Key::default().with("build 1").with(&key), || {
+        let tree = tree::prepare_trial(site.ctx, site.base, number, switch == Switch::Forced)?;
+        let mut warnings = Collector::new(&tree.path);
+        let start = Instant::now();
+        // The base's warnings are all known only after all of it was compiled.
+        let whole = number == 0;
+        kernel::build_watched(site.ctx, site.toolchain, &request, whole, &mut |line| warnings.take(line))?;
+        Ok((Record { seconds: start.elapsed().as_secs_f64(), warnings: warnings.finish() }, Keep::Yes))
+    });
+    let record = match record {
+        Ok(record) => record,
+        Err(error) if interrupt::requested() => return Err(error),
+        Err(error) if crate::error::Failure::of(&error) == crate::error::Failure::KernelBuild => {
+            let fault = Some(format!("{error:#}"));
+            return Ok(Built { switch, seconds: 0.0, new_warnings: Vec::new(), fault, boot: None });
+        }
+        Err(error) => return Err(error),
+    };
+    let new_warnings = if number == 0 { Vec::new() } else { record.warnings.not_in(known) };
+    known.extend(&record.warnings);
+    let boot = if site.order.gates.contains(&Gate::Boot) {
+        let name = format!("prefix {number}, {}", if switch == Switch::Off { "option off" } else { "option on" });
+        Some(boot::boot(site, &key, &name, || {
+            // The kernel is in the store, unless so many were built since that it was dropped.
+            let _tree = tree::prepare_trial(site.ctx, site.base, number, switch == Switch::Forced)?;
+            Ok(kernel::build(site.ctx, site.toolchain, &request)?.vmlinux)
+        })?)
+    } else {
+        None
+    };
+    Ok(Built { switch, seconds: record.seconds, new_warnings, fault: None, boot })
+}
+
+/// The configuration for the suite's cases, with the option at `switch`.
+///
+/// # Errors
+///
+/// When the fragments cannot be read.
+pub fn wanted(site: &Site<'_>, switch: Switch) -> Result<Wanted> {
+    let order = patched::Order {
+        flavour: site.order.flavour,
+        from: None,
+        loopfs: switch != Switch::Off,
+        cases: &site.order.cases,
+    };
+    patched::wanted(site.ctx, &order).context("cannot tell the kernel's configuration")
+}
+
+/// What identifies the sources of a prefix, with the prompt that [`Switch::Forced`] adds.
+pub fn tree_key(tree: &str, switch: Switch) -> String {
+    if switch == Switch::Forced { format!("{tree} with a prompt") } else { tree.to_owned() }
+}
