@@ -125,7 +125,7 @@ impl Guest {
             stream_fds = Some([in_fd, out_fd, err_fd]);
             streams = Some(Streams { stdin, stdout, stderr });
         }
-        let state = snapshot.map(Snapshot::open).transpose()?;
+        let state = snapshot.map(Snapshot::feed).transpose()?;
         let fds = Descriptors {
             console: console_fd,
             control: control_fd,

@@ -2,7 +2,10 @@
 
 use std::{
     io::{self, BufRead as _, BufReader, Write as _},
-    os::{fd::AsRawFd as _, unix::net::UnixStream},
+    os::{
+        fd::{AsRawFd, RawFd},
+        unix::net::UnixStream,
+    },
     time::Duration,
 };
 
@@ -36,14 +39,14 @@ impl Qmp {
         self.request(command, arguments, None)
     }
 
-    /// Gives QEMU a file by the name `name`, for commands that take `fd:NAME`.
+    /// Gives QEMU a descriptor by the name `name`, for commands that take `fd:NAME`.
     ///
     /// # Errors
     ///
     /// As for [`Qmp::execute`].
-    pub fn give_file(&mut self, name: &str, file: &std::fs::File) -> Result<()> {
+    pub fn give(&mut self, name: &str, fd: &impl AsRawFd) -> Result<()> {
         self.greet()?;
-        self.request("getfd", json!({ "fdname": name }), Some(file)).map(drop)
+        self.request("getfd", json!({ "fdname": name }), Some(fd.as_raw_fd())).map(drop)
     }
 
     /// Runs a command of QEMU's monitor for people and returns what it prints.
@@ -71,13 +74,13 @@ impl Qmp {
         Ok(())
     }
 
-    fn request(&mut self, command: &str, arguments: Value, file: Option<&std::fs::File>) -> Result<Value> {
+    fn request(&mut self, command: &str, arguments: Value, fd: Option<RawFd>) -> Result<Value> {
         let what = || format!("QEMU does not take the command {command}");
         let text = format!("{}\n", json!({ "execute": command, "arguments": arguments }));
-        match file {
+        match fd {
             None => self.socket.get_mut().write_all(text.as_bytes()).with_context(what)?,
-            Some(file) => {
-                let fds = [file.as_raw_fd()];
+            Some(fd) => {
+                let fds = [fd];
                 let message = [io::IoSlice::new(text.as_bytes())];
                 let rights = [ControlMessage::ScmRights(&fds)];
                 let to = self.socket.get_ref().as_raw_fd();
