@@ -97,18 +97,24 @@ impl Progress {
         Self { title, start, shown }
     }
 
-    /// Says how much is done, in the unit this was made with.
+    /// Says how much is done, in the unit this was made with. A total that turns out too small grows along.
     pub fn set(&self, position: u64) {
         match &self.shown {
-            Shown::Bar(bar) => bar.set_position(position),
+            Shown::Bar(bar) => {
+                bar.set_position(position);
+                grow(bar);
+            }
             Shown::Lines(lines) => self.tell(lines, |lines| lines.position = position),
         }
     }
 
-    /// Says that `delta` more is done.
+    /// Says that `delta` more is done, as [`Progress::set`] does.
     pub fn add(&self, delta: u64) {
         match &self.shown {
-            Shown::Bar(bar) => bar.inc(delta),
+            Shown::Bar(bar) => {
+                bar.inc(delta);
+                grow(bar);
+            }
             Shown::Lines(lines) => self.tell(lines, |lines| lines.position += delta),
         }
     }
@@ -139,6 +145,7 @@ impl Progress {
     fn tell(&self, lines: &Mutex<Lines>, change: impl FnOnce(&mut Lines)) {
         let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut lines);
+        lines.total = lines.total.max(lines.position);
         if let Some(line) = lines.due(&self.title, Instant::now()) {
             say(&line);
         }
@@ -151,6 +158,12 @@ impl Drop for Progress {
             bar.finish_and_clear();
             terminal.remove(bar);
         }
+    }
+}
+
+fn grow(bar: &ProgressBar) {
+    if bar.length().is_some_and(|length| length < bar.position()) {
+        bar.set_length(bar.position());
     }
 }
 
@@ -211,6 +224,18 @@ pub fn seconds(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_total_that_is_too_small_grows_along() {
+        let progress = Progress {
+            title: "build".into(),
+            start: Instant::now(),
+            shown: Shown::Lines(Mutex::new(lines(Unit::Steps, 10))),
+        };
+        progress.add(12);
+        let Shown::Lines(lines) = &progress.shown else { unreachable!("it was made with lines") };
+        assert_eq!(lines.lock().unwrap().total, 12);
+    }
 
     fn lines(unit: Unit, total: u64) -> Lines {
         Lines { unit, total, position: 0, detail: String::new(), last: Instant::now() }

@@ -68,6 +68,12 @@ impl Built {
     }
 }
 
+/// The kernel that `request` describes, if it has been built before.
+pub fn find(ctx: &Ctx, toolchain: &Toolchain, request: &Request<'_>) -> Option<Built> {
+    let key = key(toolchain, request);
+    store::Store::of(ctx, request.flavour).find(&key).map(|entry| Built::at(&entry, &key))
+}
+
 /// Builds the kernel that `request` describes, or finds it built.
 ///
 /// # Errors
@@ -77,18 +83,15 @@ impl Built {
 pub fn build(ctx: &Ctx, toolchain: &Toolchain, request: &Request<'_>) -> Result<Built> {
     cache::check_path(ctx.cache())?;
     cache::check_path(request.tree)?;
-    let key = key(toolchain, request);
-    let store = store::Store::of(ctx, request.flavour);
-    if let Some(entry) = store.find(&key) {
-        return Ok(Built::at(&entry, &key));
+    if let Some(built) = find(ctx, toolchain, request) {
+        return Ok(built);
     }
-
     let folder = Folder::open(ctx, toolchain, request, &request.flavour.to_string())?;
     // Another run may have built it while we waited for the folder.
-    if let Some(entry) = store.find(&key) {
-        return Ok(Built::at(&entry, &key));
+    if let Some(built) = find(ctx, toolchain, request) {
+        return Ok(built);
     }
-    folder.publish(ctx, toolchain, request, &store, &mut |_| ())
+    folder.publish(ctx, toolchain, request, &store::Store::of(ctx, request.flavour), &mut |_| ())
 }
 
 /// Builds the kernel that `request` describes even if it is built already, and shows `watch` every line that make and

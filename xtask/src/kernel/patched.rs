@@ -5,14 +5,14 @@ use std::path::Path;
 use anyhow::Result;
 use loopfs_protocol::CaseInfo;
 
-use super::{Built, Request, build};
+use super::{Built, Request, build, find};
 use crate::{
     cache,
     ctx::Ctx,
     kconfig::{Flavour, Wanted},
     series::tree::{self, Tree},
     source,
-    toolchain::{Toolchain, install, needs::Purpose, version::Minimum},
+    toolchain::{Toolchain, install, machine::Machine, needs::Purpose, version::Minimum},
 };
 
 /// The symbol of the series.
@@ -42,12 +42,14 @@ pub fn build_patched(ctx: &Ctx, order: &Order<'_>) -> Result<Built> {
     cache::check_path(ctx.cache())?;
     let wanted = wanted(ctx, order)?;
     let tree = patched_tree(ctx, order.from)?;
-    let toolchain = Toolchain::ensure(ctx, Minimum::of_tree(&tree.path, ctx.verbose)?)?;
-    build(
-        ctx,
-        &toolchain,
-        &Request { flavour: order.flavour, tree: &tree.path, tree_key: &tree.content_key, wanted: &wanted },
-    )
+    let request = Request { flavour: order.flavour, tree: &tree.path, tree_key: &tree.content_key, wanted: &wanted };
+    let minimum = Minimum::of_tree(&tree.path, ctx.verbose)?;
+    // With a finished kernel, only what decides its key has to be there.
+    let found = Toolchain::find(&Machine::this(ctx.verbose), ctx.cache(), minimum);
+    if let Some(built) = found.ok().and_then(|toolchain| find(ctx, &toolchain, &request)) {
+        return Ok(built);
+    }
+    build(ctx, &Toolchain::ensure(ctx, minimum)?, &request)
 }
 
 /// Gets the source, from `from` or the first candidate that can be had, and applies the series.

@@ -7,8 +7,9 @@ use anyhow::{Context as _, Result, anyhow};
 use super::{
     bindgen,
     machine::Machine,
-    needs::{self, Finding, Need, Purpose},
+    needs::{Finding, Need, Purpose},
     packages::{self, Line},
+    survey,
     version::Minimum,
 };
 use crate::{
@@ -51,10 +52,9 @@ pub fn ensure_on(ctx: &Ctx, machine: &Machine, purposes: &[Purpose], minimum: Mi
 type Lacking = Vec<(Need, String)>;
 
 fn lacking(ctx: &Ctx, machine: &Machine, purposes: &[Purpose], minimum: Minimum) -> Lacking {
-    needs::all(minimum)
+    survey(ctx, machine, purposes, minimum)
         .into_iter()
-        .filter(|need| purposes.contains(&need.purpose))
-        .filter_map(|need| match need.look(machine, ctx.cache()) {
+        .filter_map(|(need, finding)| match finding {
             Finding::Found { .. } => None,
             Finding::Lacking { why } => Some((need, why)),
         })
@@ -245,6 +245,7 @@ fn new_packages(line: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::toolchain::needs;
 
     #[test]
     fn the_number_of_packages_is_read_from_apts_plan() {

@@ -78,12 +78,6 @@ impl Toolchain {
 
 /// What is found of each need, for a person to read.
 pub fn survey(ctx: &Ctx, machine: &Machine, purposes: &[Purpose], minimum: Minimum) -> Vec<(Need, needs::Finding)> {
-    needs::all(minimum)
-        .into_iter()
-        .filter(|need| purposes.contains(&need.purpose))
-        .map(|need| {
-            let finding = need.look(machine, ctx.cache());
-            (need, finding)
-        })
-        .collect()
+    let needs = needs::all(minimum).into_iter().filter(|need| purposes.contains(&need.purpose)).collect();
+    needs::look_for_all(needs, machine, ctx.cache())
 }

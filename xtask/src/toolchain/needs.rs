@@ -1,6 +1,9 @@
 //! What has to be on the machine, and whether it is.
 
-use std::path::{Path, PathBuf};
+use std::{
+    panic::resume_unwind,
+    path::{Path, PathBuf},
+};
 
 use super::{
     bindgen, llvm,
@@ -69,7 +72,7 @@ pub enum Finding {
 
 impl Need {
     /// Looks for it on `machine`, and for what we have built ourselves in `cache`.
-    pub fn look(&self, machine: &Machine, cache: &Path) -> Finding {
+    fn look(&self, machine: &Machine, cache: &Path) -> Finding {
         let minimum = self.minimum.unwrap_or_default();
         let found = match self.kind {
             Kind::Program { .. } => return self.look_for_program(machine),
@@ -122,6 +125,15 @@ impl Need {
             Kind::Bindgen => format!("any bindgen{newer} in PATH"),
         }
     }
+}
+
+/// Looks for all of `needs` at once: most of the time goes into waiting for tools to say their version.
+pub fn look_for_all(needs: Vec<Need>, machine: &Machine, cache: &Path) -> Vec<(Need, Finding)> {
+    let findings: Vec<Finding> = std::thread::scope(|scope| {
+        let lookers: Vec<_> = needs.iter().map(|need| scope.spawn(|| need.look(machine, cache))).collect();
+        lookers.into_iter().map(|looker| looker.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    });
+    needs.into_iter().zip(findings).collect()
 }
 
 /// Everything, in the order it comes into play. The versions that no tree is asked for are those of
