@@ -159,12 +159,13 @@ impl Test {
         let scale = if guest.machine.gdb.is_some() { 1e6 } else { self.timeout_scale };
         let deadlines = Deadlines::new(scale, debug);
         let run = deadlines.run(self.rounds().try_into().ok());
-        progress::say(&format!(
+        let told = format!(
             "deadlines: {} to boot, {} and more for a case, {} for the run",
             seconds(deadlines.boot()),
             seconds(deadlines.case(Duration::ZERO, 1)),
             run.map_or_else(|| "none".to_owned(), seconds),
-        ));
+        );
+        progress::say(if guest.machine.gdb.is_some() { "deadlines: none, because of the debugger" } else { &told });
         Ok(Setup {
             qemu: guest.qemu,
             machine: guest.machine,
