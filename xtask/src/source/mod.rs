@@ -84,14 +84,30 @@ pub fn base(ctx: &Ctx, from: Option<&Path>) -> Result<Base> {
     Ok(base)
 }
 
+/// The base, if the cache has it already.
+///
+/// # Errors
+///
+/// When `patches/base.toml` or the entry in the cache cannot be read.
+pub fn cached(ctx: &Ctx) -> Result<Option<Base>> {
+    let spec = Spec::read(&ctx.root().join("patches/base.toml"))?;
+    cached_of(ctx, &spec)
+}
+
+fn cached_of(ctx: &Ctx, spec: &Spec) -> Result<Option<Base>> {
+    let entries = spec.candidates.iter().map(|candidate| ctx.cache().join("base").join(key(spec, candidate)));
+    entries
+        .into_iter()
+        .find(|entry| entry.is_dir())
+        .map(|entry| Base::at(&entry, import::BRANCH, ctx.verbose))
+        .transpose()
+}
+
 fn pinned(ctx: &Ctx, spec: &Spec) -> Result<Base> {
-    let folder = ctx.cache().join("base");
-    for candidate in &spec.candidates {
-        let entry = folder.join(key(spec, candidate));
-        if entry.is_dir() {
-            return Base::at(&entry, import::BRANCH, ctx.verbose);
-        }
+    if let Some(base) = cached_of(ctx, spec)? {
+        return Ok(base);
     }
+    let folder = ctx.cache().join("base");
     let mut failures = String::new();
     for candidate in &spec.candidates {
         let what = format!("Linux {} from {candidate}", spec.version);

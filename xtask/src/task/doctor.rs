@@ -7,6 +7,7 @@ use super::Task;
 use crate::{
     ctx::Ctx,
     error::Failure,
+    source,
     toolchain::{
         self, install,
         machine::Machine,
@@ -28,7 +29,9 @@ pub struct Doctor {
 impl Task for Doctor {
     fn run(self, ctx: &Ctx) -> Result<()> {
         let machine = Machine::this(ctx.verbose);
-        let minimum = Minimum::default();
+        // The kernel is asked if it is here and git is: without, there is still something to tell.
+        let base = source::cached(ctx).ok().flatten();
+        let minimum = base.and_then(|base| Minimum::of_base(&base, ctx.verbose).ok()).unwrap_or_default();
         let required = [Purpose::Source, Purpose::Build, Purpose::Guest];
         if self.fix {
             install::ensure(ctx, &required, minimum)?;

@@ -1,10 +1,10 @@
 //! Versions of tools, and the least ones the kernel accepts.
 
-use std::{fmt, path::Path, process::Command, str::FromStr};
+use std::{fmt, fs, path::Path, process::Command, str::FromStr};
 
 use anyhow::{Context as _, Result};
 
-use crate::process;
+use crate::{process, series::git::Git, source::Base};
 
 /// A version of up to three numbers; missing ones are 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,18 +64,36 @@ impl Minimum {
     ///
     /// # Errors
     ///
-    /// When that script fails or prints no version.
+    /// When that script cannot be read, fails or prints no version.
     pub fn of_tree(tree: &Path, verbose: bool) -> Result<Self> {
-        let script = tree.join("scripts/min-tool-version.sh");
+        let script = tree.join(SCRIPT);
+        let text = fs::read_to_string(&script).with_context(|| format!("cannot read {}", script.display()))?;
+        Self::of_script(&text, verbose)
+    }
+
+    /// What the kernel at the commit `base` wants, as [`Minimum::of_tree`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Minimum::of_tree`].
+    pub fn of_base(base: &Base, verbose: bool) -> Result<Self> {
+        let text = Git::new(&base.repo, verbose).read(["show", &format!("{}:{SCRIPT}", base.commit)])?;
+        Self::of_script(&text, verbose)
+    }
+
+    fn of_script(text: &str, verbose: bool) -> Result<Self> {
         let ask = |tool: &str| {
             let mut command = Command::new("sh");
-            command.arg(&script).arg(tool).env("ARCH", "x86").env("SRCARCH", "x86");
-            let printed = process::read(&mut command, verbose)?;
-            printed.trim().parse().with_context(|| format!("{} says {printed:?} of {tool}", script.display()))
+            command.args(["-s", tool]).env("ARCH", "x86").env("SRCARCH", "x86");
+            let printed = String::from_utf8(process::feed(&mut command, text.as_bytes(), verbose)?)?;
+            printed.trim().parse().with_context(|| format!("{SCRIPT} says {printed:?} of {tool}"))
         };
         Ok(Self { llvm: ask("llvm")?, rustc: ask("rustc")?, bindgen: ask("bindgen")? })
     }
 }
+
+/// Where the kernel says how old its tools may be.
+const SCRIPT: &str = "scripts/min-tool-version.sh";
 
 #[cfg(test)]
 mod tests {
@@ -107,9 +125,9 @@ mod tests {
     #[test]
     fn the_tree_is_asked_for_its_minimum() {
         let tree = tempfile::tempdir().unwrap();
-        std::fs::create_dir(tree.path().join("scripts")).unwrap();
+        fs::create_dir(tree.path().join("scripts")).unwrap();
         let script = "case $1 in llvm) echo 18.0.0;; rustc) echo 1.90.0;; bindgen) echo 0.72.1;; esac\n";
-        std::fs::write(tree.path().join("scripts/min-tool-version.sh"), script).unwrap();
+        fs::write(tree.path().join("scripts/min-tool-version.sh"), script).unwrap();
         let minimum = Minimum::of_tree(tree.path(), false).unwrap();
         assert_eq!(minimum.rustc, Version([1, 90, 0]));
         assert_eq!(minimum.llvm, Version([18, 0, 0]));
