@@ -9,4 +9,8 @@ mod mail;
 mod odd_git;
 mod refresh;
 mod round_trip;
+#[path = "../acquire/scene.rs"]
+#[expect(dead_code, reason = "half of it is for tests of the toolchain")]
+mod scene;
 mod tree;
+mod verify;

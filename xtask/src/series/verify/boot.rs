@@ -89,8 +89,7 @@ pub fn boot(site: &Site<'_>, kernel: &str, name: &str, vmlinux: impl FnOnce() ->
 
 fn run(site: &Site<'_>, name: &str, vmlinux: &Path) -> Result<Boot> {
     let report = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
-    let xtask = std::env::current_exe().context("cannot find this program")?;
-    let mut command = Command::new(xtask);
+    let mut command = Command::new(&site.order.program);
     command.args(["test", "--skip-unmet", "--config", &site.order.flavour.to_string()]);
     command.arg("--kernel").arg(vmlinux).arg("--suite").arg(&site.order.suite).arg("--json").arg(report.path());
     let progress = Progress::spinner(format!("run the suite on {name}"));

@@ -1,6 +1,12 @@
 //! Builds one prefix, and has it boot.
 
-use std::{fmt, time::Instant};
+use std::{
+    fmt,
+    fs::{self, File},
+    io::Write as _,
+    path::PathBuf,
+    time::Instant,
+};
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
@@ -18,7 +24,6 @@ use crate::{
     kconfig::Wanted,
     kernel::{self, Request, patched},
     progress::seconds,
-    series::tree,
 };
 
 /// What building and booting a prefix showed.
@@ -71,6 +76,43 @@ struct Record {
     warnings: Warnings,
 }
 
+/// What a build under way has said. What it compiled before an interruption is not compiled again afterwards, so what
+/// was said of it then is kept on the disk.
+struct Heard {
+    collector: Collector,
+    path: PathBuf,
+    file: File,
+    /// The build was interrupted before, and goes on.
+    goes_on: bool,
+}
+
+impl Heard {
+    fn open(site: &Site<'_>, key: &str) -> Result<Self> {
+        let folder = site.ctx.cache().join("verify/heard");
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let path = folder.join(key);
+        let before = fs::read_to_string(&path).ok();
+        let mut collector = Collector::new(&site.tree);
+        before.iter().flat_map(|text| text.lines()).for_each(|line| collector.take(line));
+        let file = File::options().append(true).create(true).open(&path);
+        let file = file.with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self { collector, path, file, goes_on: before.is_some() })
+    }
+
+    fn take(&mut self, line: &str) {
+        self.collector.take(line);
+        if Collector::concerns(line) {
+            // If the disk is full, the build itself fails on it.
+            drop(writeln!(self.file, "{line}"));
+        }
+    }
+
+    fn finish(self) -> Result<Warnings> {
+        fs::remove_file(&self.path).with_context(|| format!("cannot remove {}", self.path.display()))?;
+        Ok(self.collector.finish())
+    }
+}
+
 /// Builds the prefix of `number` patches with the option at `switch`, and boots it if that is wanted. `known` has the
 /// warnings of what was built before, and gets those of this build.
 ///
@@ -84,13 +126,13 @@ pub fn build(site: &Site<'_>, number: usize, switch: Switch, known: &mut Warning
     let request = Request { flavour: site.order.flavour, tree: &site.tree, tree_key: &tree_key, wanted: &wanted };
     let key = kernel::key(site.toolchain, &request);
     let record = cached(site.ctx, "build", Key::default().with("build 1").with(&key), || {
-        let tree = tree::prepare_trial(site.ctx, site.base, number, switch == Switch::Forced)?;
-        let mut warnings = Collector::new(&tree.path);
+        let _tree = site.prepare(number, switch)?;
+        let mut heard = Heard::open(site, &key)?;
         let start = Instant::now();
         // The base's warnings are all known only after all of it was compiled.
-        let whole = number == 0;
-        kernel::build_watched(site.ctx, site.toolchain, &request, whole, &mut |line| warnings.take(line))?;
-        Ok((Record { seconds: start.elapsed().as_secs_f64(), warnings: warnings.finish() }, Keep::Yes))
+        let whole = number == 0 && !heard.goes_on;
+        kernel::build_watched(site.ctx, site.toolchain, &request, whole, &mut |line| heard.take(line))?;
+        Ok((Record { seconds: start.elapsed().as_secs_f64(), warnings: heard.finish()? }, Keep::Yes))
     });
     let record = match record {
         Ok(record) => record,
@@ -107,7 +149,7 @@ pub fn build(site: &Site<'_>, number: usize, switch: Switch, known: &mut Warning
         let name = format!("prefix {number}, {}", if switch == Switch::Off { "option off" } else { "option on" });
         Some(boot::boot(site, &key, &name, || {
             // The kernel is in the store, unless so many were built since that it was dropped.
-            let _tree = tree::prepare_trial(site.ctx, site.base, number, switch == Switch::Forced)?;
+            let _tree = site.prepare(number, switch)?;
             Ok(kernel::build(site.ctx, site.toolchain, &request)?.vmlinux)
         })?)
     } else {

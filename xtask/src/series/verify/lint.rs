@@ -21,7 +21,7 @@ use crate::{
     interrupt,
     kernel::{Request, lint::lint},
     process,
-    series::{git::Git, option::OptionState, tree},
+    series::{git::Git, option::OptionState},
 };
 
 /// rustfmt on the Rust files of the patch, as they are after it.
@@ -278,7 +278,7 @@ fn run(
     let key = targets.iter().fold(Key::default().with("lint 1").with(&tree_key), Key::with);
     let key = key.with(wanted.text()).with(site.toolchain.key());
     let found = cached(site.ctx, kind, key, || {
-        let tree = tree::prepare_trial(site.ctx, site.base, number, switch == Switch::Forced)?;
+        let tree = site.prepare(number, switch)?;
         let request = Request { flavour: site.order.flavour, tree: &site.tree, tree_key: &tree_key, wanted: &wanted };
         let mut warnings = Collector::new(&tree.path);
         let words: Vec<&str> = variables.iter().copied().chain(targets.iter().map(String::as_str)).collect();

@@ -26,7 +26,7 @@ use serde::Serialize;
 use super::{
     folder::{Folder, PATCHES, state_dir},
     option::OptionState,
-    tree::{self, Prefix},
+    tree::{self, Prefix, Tree},
 };
 use crate::{
     cache::Key,
@@ -52,6 +52,8 @@ pub struct Order {
     pub suite: PathBuf,
     /// Its cases.
     pub cases: Vec<CaseInfo>,
+    /// The program whose task `test` runs the suite: this one.
+    pub program: PathBuf,
 }
 
 /// Whether the option for loopfs is on.
@@ -119,18 +121,28 @@ impl Report {
     }
 }
 
-/// Verifies the series on `base`.
+/// Verifies the series on `base` with the tools of this machine.
+///
+/// # Errors
+///
+/// As [`verify_with`], and when tools are missing.
+pub fn verify(ctx: &Ctx, base: &Base, order: &Order) -> Result<Report> {
+    let tree = tree::any_prefix(ctx, base)?;
+    let toolchain = Toolchain::ensure(ctx, Minimum::of_tree(&tree, ctx.verbose)?)?;
+    verify_with(ctx, base, order, &toolchain)
+}
+
+/// Verifies the series on `base` with `toolchain`.
 ///
 /// # Errors
 ///
 /// [`Failure::Series`] when the series does not apply, [`Failure::Environment`] when tools are missing, or on Ctrl-C.
 /// What is wrong with a patch is in the report, and the patches after it are tried all the same.
-pub fn verify(ctx: &Ctx, base: &Base, order: &Order) -> Result<Report> {
+pub fn verify_with(ctx: &Ctx, base: &Base, order: &Order, toolchain: &Toolchain) -> Result<Report> {
     let folder = Folder::read(&ctx.root().join(PATCHES))?;
     let prefixes = tree::prefixes(ctx, base)?;
-    let at = tree::any_prefix(ctx, base)?;
-    let toolchain = Toolchain::ensure(ctx, Minimum::of_tree(&at, ctx.verbose)?)?;
-    let site = Site { ctx, base, order, toolchain: &toolchain, prefixes: &prefixes, tree: at };
+    let tree = tree::any_prefix(ctx, base)?;
+    let site = Site { ctx, base, order, toolchain, prefixes: &prefixes, tree };
 
     let mut steps: Vec<Step> = prefixes
         .iter()
@@ -173,6 +185,21 @@ pub struct Site<'a> {
 }
 
 impl Site<'_> {
+    /// Moves the tree to the prefix of `number` patches.
+    ///
+    /// # Errors
+    ///
+    /// When the patches were changed since this run has started: what it found would be kept under a wrong name.
+    pub fn prepare(&self, number: usize, switch: Switch) -> Result<Tree> {
+        let tree = tree::prepare_trial(self.ctx, self.base, number, switch == Switch::Forced)?;
+        if tree.commit != self.prefixes[number].commit {
+            return Err(
+                anyhow!("{PATCHES}/ was changed while it was being verified: start again").context(Failure::Series)
+            );
+        }
+        Ok(tree)
+    }
+
     /// Builds and boots each prefix, first all with the option off, so that the option is switched only once.
     fn build_all(&self, steps: &mut [Step]) -> Result<()> {
         let mut known = Warnings::default();

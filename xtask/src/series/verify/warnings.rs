@@ -48,6 +48,11 @@ impl Collector {
         Self { tree: format!("{}/", tree.display()), found: BTreeSet::new(), pending: None }
     }
 
+    /// Whether the line is a warning or tells the place of one.
+    pub fn concerns(line: &str) -> bool {
+        line.contains("arning") || line.contains("WARNING") || line.trim_start().starts_with("--> ")
+    }
+
     /// Takes one line of the output.
     pub fn take(&mut self, line: &str) {
         let line = line.replace(&self.tree, "");
@@ -135,6 +140,21 @@ mod tests {
         ]);
         assert_eq!(found.len(), 3);
         assert!(collect(&["  LD      vmlinux"]).is_empty());
+    }
+
+    #[test]
+    fn lines_that_do_not_concern_warnings_can_be_left_out() {
+        let lines = [
+            "  CC      drivers/block/loop.o",
+            "warning: unused import: `a`",
+            "  --> rust/kernel/fs.rs:3:5",
+            "drivers/block/loop.c:10:3: warning: unused variable 'a' [-Wunused]",
+            "WARNING: modpost: x",
+            "Warning: a.c:71 No description",
+        ];
+        let concerned: Vec<&str> = lines.into_iter().filter(|line| Collector::concerns(line)).collect();
+        assert_eq!(concerned.len(), 5);
+        assert_eq!(collect(&concerned), collect(&lines));
     }
 
     #[test]

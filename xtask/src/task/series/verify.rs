@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum as _};
 
 use crate::{
@@ -61,7 +61,8 @@ impl Task for Verify {
         let base = source::base(ctx, self.from.as_deref())?;
         let suite = binary::build(ctx)?;
         let cases = binary::cases(&suite, ctx.verbose)?;
-        let order = Order { flavour: self.config, gates: self.gates(), suite, cases };
+        let program = std::env::current_exe().context("cannot find this program")?;
+        let order = Order { flavour: self.config, gates: self.gates(), suite, cases, program };
         let report = verify::verify(ctx, &base, &order)?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&report)?);
