@@ -13,6 +13,7 @@ mod mounting;
 mod neighbours;
 mod option_off;
 mod orphans;
+mod partitions;
 mod rename;
 mod shutdown;
 mod storms;
@@ -35,6 +36,7 @@ pub fn all() -> Vec<Case> {
         visibility::cases(),
         backing_files::cases(),
         neighbours::cases(),
+        partitions::cases(),
         storms::cases(),
         faults::cases(),
         option_off::cases(),

@@ -5,7 +5,7 @@
 //! child lives. Start children before opening what they must not hold.
 
 use std::{
-    io::{PipeReader, PipeWriter, Read as _, Write as _, pipe},
+    io::{BufRead as _, BufReader, PipeReader, PipeWriter, Read as _, Write as _, pipe},
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
 };
@@ -71,11 +71,11 @@ pub struct Started<T> {
 
 impl<T: Serialize + DeserializeOwned> Started<T> {
     fn answer(&self) -> Result<T> {
-        let mut json = Vec::new();
-        let mut answer = &self.answer;
-        answer.read_to_end(&mut json).context("cannot read the answer of a child")?;
-        let outcome: Outcome<T> = serde_json::from_slice(&json)
-            .with_context(|| format!("child {} died without an answer", self.child.pid))?;
+        // A line, not all until the end of the pipe: a child of the child inherits its writing end.
+        let mut json = String::new();
+        BufReader::new(&self.answer).read_line(&mut json).context("cannot read the answer of a child")?;
+        let outcome: Outcome<T> =
+            serde_json::from_str(&json).with_context(|| format!("child {} died without an answer", self.child.pid))?;
         outcome.into_result()
     }
 
@@ -222,9 +222,10 @@ impl Drop for Child {
 }
 
 fn send<T: Serialize>(mut pipe: PipeWriter, outcome: &Outcome<T>) {
-    let json = serde_json::to_vec(outcome).expect("an outcome is plain data");
+    let mut json = serde_json::to_string(outcome).expect("an outcome is plain data");
+    json.push('\n');
     // Nobody reads where the parent gave up: there is nobody left to tell.
-    let _ = pipe.write_all(&json);
+    let _ = pipe.write_all(json.as_bytes());
 }
 
 #[cfg(test)]
@@ -243,6 +244,12 @@ mod tests {
     fn a_child_that_dies_is_an_error() {
         let error = run::<()>(|| std::process::abort()).unwrap_err().to_string();
         assert!(error.contains("died without an answer"), "{error}");
+    }
+
+    #[test]
+    fn a_child_may_leave_a_child_of_its_own_behind() {
+        let held = hold(|| hold(|| Ok(()))).unwrap();
+        held.release().unwrap();
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub(super) fn cases() -> Vec<Case> {
         case!(["N1"], writable_descriptor_is_a_right_of_its_own),
         case!(["N1"], capability_in_the_owner_is_no_right_to_a_device_of_its_parent),
         case!(["N1", "M2"], owner_of_an_instance_is_who_opened_its_context),
+        case!(["N1", "L2"], options_are_changed_by_the_owner_only),
         case!(["N1"], strangers_open_neither_device_nor_control_node),
         case!(["N1", "H20"], block_ioctls_of_the_host_stay_with_the_host),
         case!(["N2"], block_file_system_is_not_mountable_in_a_user_namespace).needing(&[Need::Loopfs, Need::Ext4]),
@@ -138,6 +139,22 @@ fn owner_of_an_instance_is_who_opened_its_context(ctx: &Context) -> Result<()> {
     let number = instance.add_bound(&Backing::new(&ctx.dir.join("file"))?)?;
     let device = LoopDevice::open_read_only(&instance.node(number))?;
     tenant.run(|| expect_allowed(&device, "root of the owner"))
+}
+
+/// N1 and L2: max= is the owner's to change. A child whose mounts include the instance may not.
+fn options_are_changed_by_the_owner_only(ctx: &Context) -> Result<()> {
+    let instance = Instance::new_with(ctx, "loopfs", "max=1")?;
+    let child = Tenant::new(ctx, "child")?;
+    child.run(|| {
+        let remounted = instance.remount(MsFlags::empty(), "max=9");
+        expect::errno(remounted, Errno::EPERM, "remount by a child of the owner")?;
+        let picked = FsContext::pick(instance.dir())?;
+        picked.set("max", "9")?;
+        expect::errno(picked.reconfigure(), Errno::EPERM, "reconfiguration by a child of the owner")
+    })?;
+    child.kill()?;
+    instance.add()?;
+    expect::errno(instance.add(), Errno::ENOSPC, "a second device with max=1")
 }
 
 /// N1: "its file permissions". Nodes are 0600, and root of a stranger is nobody to them.

@@ -44,6 +44,7 @@ pub(super) fn cases() -> Vec<Case> {
         case!(["S2", "H6"], swap_on_a_static_node_outlives_the_instance).needing(&[Need::Loopfs, Need::Swap]),
         case!(["S2", "C4"], orphan_belongs_to_nobody),
         case!(["S2", "C8"], orphan_takes_no_new_opener_once_it_is_cleared),
+        case!(["S2", "L3"], owner_goes_with_its_last_device),
         case!(["S2"], tenant_death_leaves_what_the_host_holds),
     ];
     cases.into_iter().map(|case| case.only(&[Who::Root])).collect()
@@ -269,6 +270,32 @@ fn orphan_takes_no_new_opener_once_it_is_cleared(ctx: &Context) -> Result<()> {
             expect::errno(device.status(), Errno::ENXIO, "status of a device after its last close")?;
         }
         Ok(host.control().add_number(number).is_ok() || host.control().remove(number).is_ok())
+    })
+}
+
+/// S2: "Nothing survives that." Nor does the user namespace of a dead owner: its parent can make another
+/// where it may have only one.
+fn owner_goes_with_its_last_device(ctx: &Context) -> Result<()> {
+    let outer = Tenant::new(ctx, "outer")?;
+    let before = block::loop_devices()?;
+    let inner = outer.hold(|| {
+        fs::write("/proc/sys/user/max_user_namespaces", "1")?;
+        let inner = Tenant::nested(outer.dir(), "inner")?;
+        let instance = inner.mount()?;
+        inner.run(|| Ok(instance.add_bound(&Backing::new(&inner.dir().join("file"))?)?))?;
+        Ok(inner)
+    })?;
+    let made = block::loop_devices()?;
+    let number = *made.difference(&before).next().context("the tenant made no device")?;
+    let held = LoopDevice::open(&nodes::loop_device(ctx, number)?)?;
+    inner.release()?;
+    ensure!(block::exists(number), "the device the host holds is gone");
+    drop(held);
+    block::wait_until_gone(number)?;
+    wait::until("the namespace of the dead owner to go", || {
+        let another = outer.run(|| Tenant::nested(outer.dir(), "another").map(drop));
+        let _ = fs::remove_dir(outer.dir().join("another"));
+        Ok(another.is_ok())
     })
 }
 
