@@ -44,7 +44,7 @@ const CONTROL_NAME: &CStr = c"loop-control";
 ///
 /// [`ENOMEM`].
 pub(crate) fn make_node(sb: &SuperBlock<Loopfs>) -> Result {
-    let (uid, gid) = sb.data().root();
+    let (uid, gid) = sb.data().root_ids();
 
     let mut inode = sb.new_inode()?;
     inode.set_ino(CONTROL_INO);
@@ -106,7 +106,7 @@ impl file_operations::Operations for Control {
 /// [`ENOMEM`]; [`EINTR`] on a fatal signal. Nothing is left behind.
 fn add(sb: &SuperBlock<Loopfs>, wish: Option<u32>) -> Result<u32> {
     let instance = Arc::from(sb.data());
-    let (uid, gid) = instance.root();
+    let (uid, gid) = instance.root_ids();
 
     // All that can fail comes before there is a disk, except for the node itself.
     let claim = Claim::new(instance.clone(), wish)?;

@@ -85,7 +85,7 @@ pub(crate) fn fill_super<'a>(
     sb.forbid_stacking();
 
     let instance = Instance::new(sb.user_ns(), max)?;
-    let (uid, gid) = instance.root();
+    let (uid, gid) = instance.root_ids();
     let sb = sb.set_data(instance);
 
     let mut root = sb.new_inode()?;

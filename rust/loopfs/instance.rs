@@ -80,7 +80,7 @@ impl Instance {
     }
 
     /// Returns the user and the group that all its nodes belong to.
-    pub(crate) fn root(&self) -> (Kuid, Kgid) {
+    pub(crate) fn root_ids(&self) -> (Kuid, Kgid) {
         (self.uid, self.gid)
     }
 

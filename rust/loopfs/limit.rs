@@ -2,7 +2,7 @@
 
 //! How many devices an instance has, and may have.
 //!
-//! This needs nothing of the kernel, and is tested on the host too.
+//! This needs nothing of the kernel.
 
 /// A count with a limit that can change.
 pub(crate) struct Limit {

@@ -14,7 +14,7 @@
 //! - [`instance`]: the devices of one mount.
 //! - [`device`]: one device, and what it occupies.
 //! - [`private`]: the C side of a device, behind a safe interface.
-//! - [`limit`], [`name`]: rules that need nothing of the kernel, and are tested on the host too.
+//! - [`limit`], [`name`]: rules that need nothing of the kernel.
 //!
 //! The order of locks stands in [`private.c`](srctree/drivers/block/loopfs/private.c).
 

@@ -2,7 +2,7 @@
 
 //! Which names the nodes of devices have, and may be given.
 //!
-//! This needs nothing of the kernel, and is tested on the host too.
+//! This needs nothing of the kernel.
 
 /// The name of the control node.
 pub(crate) const CONTROL: &[u8] = b"loop-control";

@@ -69,7 +69,7 @@ impl<T: FileSystem> Dentry<T> {
     /// # Errors
     ///
     /// [`EEXIST`] if there is something of that name; [`ENOTDIR`] if this is no directory;
-    /// [`EACCES`] if the name is not a valid one; [`ENOMEM`].
+    /// [`EACCES`] if the name is not a valid one; [`ENOENT`] if the directory is gone; [`ENOMEM`].
     pub fn start_creating(&self, name: &CStr) -> Result<Creating<'_, T>> {
         // SAFETY: By the type invariants the dentry is valid.
         let inode = unsafe { (*self.as_ptr()).d_inode };

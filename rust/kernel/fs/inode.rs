@@ -227,8 +227,8 @@ impl<T: FileSystem> New<'_, T> {
 
     /// Makes the inode a directory with the operations `O`. `perm` are its permission bits.
     ///
-    /// `lookup` is `simple_lookup`, and it is read as `simple_dir_operations` do it: what exists
-    /// is what has a dentry.
+    /// `lookup` is `simple_lookup`, and the file operations are `simple_dir_operations`: what has a
+    /// dentry exists, and nothing else does.
     pub fn set_dir<O: Operations<FileSystem = T>>(&mut self, perm: u16) {
         // SAFETY: By the type invariants the inode is ours.
         unsafe {

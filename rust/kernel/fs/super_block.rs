@@ -74,11 +74,11 @@ impl<T: FileSystem> SuperBlock<T> {
         unsafe { T::SuperData::borrow((*self.as_ptr()).s_fs_info) }
     }
 
-    /// Returns the user namespace the file system was mounted in. C: `s_user_ns`.
-    pub fn user_ns(&self) -> &UserNamespace {
-        // SAFETY: `s_user_ns` is set when the superblock is allocated, does not change, and is
-        // kept alive by it.
-        unsafe { UserNamespace::from_ptr((*self.as_ptr()).s_user_ns) }
+    /// Returns the root. C: `s_root`.
+    pub fn root(&self) -> &Dentry<T> {
+        // SAFETY: By the type invariants, as a `Rootless` gives out no reference before it has set
+        // the root. The superblock keeps a reference to its root.
+        unsafe { Dentry::from_raw((*self.as_ptr()).s_root) }
     }
 
     /// Makes an inode that nothing refers to yet.
@@ -240,15 +240,6 @@ impl<'a, T: FileSystem> Rootless<'a, T> {
         // SAFETY: By the type invariants nobody else accesses the superblock.
         unsafe { (*self.sb.as_ptr()).s_root = root };
         Ok(self.sb)
-    }
-}
-
-impl<T: FileSystem> SuperBlock<T> {
-    /// Returns the root. C: `s_root`.
-    pub fn root(&self) -> &Dentry<T> {
-        // SAFETY: By the type invariants, as a `Rootless` gives out no reference before it has set
-        // the root. The superblock keeps a reference to its root.
-        unsafe { Dentry::from_raw((*self.as_ptr()).s_root) }
     }
 }
 
