@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    os::fd::{AsRawFd as _, OwnedFd},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
 
@@ -15,7 +15,7 @@ use nix::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    backing::Backing, case::Context, fs_context::FsContext, loop_control::LoopControl, loop_device::LoopDevice,
+    backing::Backing, case::Context, fs_context::FsContext, loop_control::LoopControl, loop_device::LoopDevice, proc_fd,
 };
 
 /// An instance and where it is mounted. Dropping it unmounts nothing: the case's mount namespace
@@ -227,7 +227,7 @@ impl Detached {
 
     /// The instance, reached through the descriptor.
     pub fn instance(&self) -> Instance {
-        Instance { dir: format!("/proc/self/fd/{}", self.mount.as_raw_fd()).into() }
+        Instance::at(&proc_fd::path(&self.mount))
     }
 
     /// The descriptor of the mount.

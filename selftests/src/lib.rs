@@ -19,6 +19,7 @@ pub mod loop_device;
 pub mod mount_info;
 pub mod nodes;
 pub mod privilege;
+pub mod proc_fd;
 pub mod process;
 pub mod random;
 pub mod swap;

@@ -2,15 +2,16 @@
 
 use std::{
     fs::{self, File},
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result, ensure};
 use nix::{
     errno::Errno,
-    mount::{MsFlags, mount},
-    sys::stat::SFlag,
-    unistd::chown,
+    mount::{MsFlags, mount, umount},
+    sys::{stat::SFlag, statfs::statfs},
+    unistd::{chown, sync},
 };
 
 use super::host::Host;
@@ -19,7 +20,7 @@ use crate::{
     case,
     case::{Case, Context, Need, Who},
     expect, ext2, fuse,
-    instance::Instance,
+    instance::{Instance, bind},
     loop_device::LoopDevice,
     nodes, process,
     tenant::{IdMap, Tenant},
@@ -109,7 +110,7 @@ fn node_of_an_instance_backs_no_private_device(ctx: &Context) -> Result<()> {
         expect_refused(&own, renamed.file(), Errno::ELOOP, "a renamed device")?;
         let elsewhere = ctx.dir.join(format!("elsewhere-{bound}"));
         File::create(&elsewhere)?;
-        crate::instance::bind(&instance.path("renamed"), &elsewhere)?;
+        bind(&instance.path("renamed"), &elsewhere)?;
         let bound_node = LoopDevice::open(&elsewhere)?;
         expect_refused(&own, bound_node.file(), Errno::ELOOP, "a bind mount of a device")?;
     }
@@ -181,7 +182,7 @@ fn instance_is_no_layer_of_an_overlay(ctx: &Context) -> Result<()> {
     let plain = ctx.dir.join("plain");
     fs::create_dir(&plain)?;
     mount_overlay(&ctx.dir, &plain).context("overlays do not work at all")?;
-    nix::mount::umount(&ctx.dir.join("merged"))?;
+    umount(&ctx.dir.join("merged"))?;
     let merged = ctx.dir.join("merged");
     let [upper, work] = ["upper", "work"].map(|name| ctx.dir.join(name).display().to_string());
     for lower in [instance.dir().display().to_string(), format!("{}:{}", plain.display(), instance.dir().display())] {
@@ -208,18 +209,16 @@ fn writing_through_a_device_takes_no_reserved_blocks(ctx: &Context) -> Result<()
         let filled = device.write_at(&vec![0x5a; usize::try_from(backing::SIZE)?], 0).and_then(|()| device.sync());
         expect::one_of(filled, &[Errno::ENOSPC, Errno::EIO], "filling a file system through a device")
     })?;
-    nix::unistd::sync();
-    let left = nix::sys::statfs::statfs(&dir)?.blocks_free();
+    sync();
+    let left = statfs(&dir)?.blocks_free();
     ensure!(left >= u64::from(RESERVED), "{left} blocks are left of {RESERVED} reserved ones");
     tenant.kill()?;
-    nix::mount::umount(&dir)?;
+    umount(&dir)?;
     Ok(())
 }
 
 /// Mounts the ext4 `image` from a device of the host, for the usual tenant to write to.
 fn mount_ext4(ctx: &Context, host: &Host<'_>, image: &[u8]) -> Result<PathBuf> {
-    use std::os::unix::fs::FileExt as _;
-
     let backing = Backing::new(&ctx.dir.join("image"))?;
     backing.file().write_all_at(image, 0)?;
     let node = format!("/dev/loop{}", host.control().add_any()?);
@@ -283,7 +282,7 @@ fn file_on_ext4_of_the_host_works(ctx: &Context) -> Result<()> {
     let instance = tenant.mount()?;
     tenant.run(|| expect_works(&instance, &Backing::with_size(&dir.join("file"), 64 * 1024)?))?;
     tenant.kill()?;
-    nix::mount::umount(&dir)?;
+    umount(&dir)?;
     Ok(())
 }
 

@@ -1,12 +1,20 @@
 //! SPEC N1 and N2: what a private device takes, and what it gives no right to.
 
-use std::{fs, os::unix::fs::FileExt as _};
+use std::{
+    fs,
+    os::{
+        fd::AsRawFd as _,
+        unix::fs::{FileExt as _, MetadataExt as _},
+    },
+    path::Path,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use caps::Capability;
 use nix::{
     errno::Errno,
     mount::{MsFlags, mount},
+    unistd::unlink,
 };
 
 use crate::{
@@ -17,7 +25,7 @@ use crate::{
     fs_context::FsContext,
     instance::Instance,
     loop_device::LoopDevice,
-    privilege,
+    privilege, proc_fd,
     tenant::{IdMap, Tenant},
 };
 
@@ -52,7 +60,7 @@ impl Owner {
     }
 
     /// A descriptor of the device, opened in the tenant.
-    fn open(&self, open: fn(&std::path::Path) -> nix::Result<LoopDevice>) -> Result<LoopDevice> {
+    fn open(&self, open: fn(&Path) -> nix::Result<LoopDevice>) -> Result<LoopDevice> {
         let node = self.instance.node(self.number);
         let descriptor = self.tenant.descriptor(|| Ok(open(&node)?.into()))?;
         Ok(descriptor.into())
@@ -125,15 +133,12 @@ fn capability_in_the_owner_is_no_right_to_a_device_of_its_parent(ctx: &Context) 
 /// N1: the owner is "the user namespace the instance was mounted in". That is settled when the
 /// context is opened; whoever goes on with the context makes an instance of that namespace (H28).
 fn owner_of_an_instance_is_who_opened_its_context(ctx: &Context) -> Result<()> {
-    use std::os::unix::fs::MetadataExt as _;
-
     let tenant = Tenant::new(ctx, "tenant")?;
     let opened = tenant.descriptor(|| Ok(FsContext::open(c"loop")?.into()))?;
     let context = FsContext::from(opened);
     context.create().context("root of the parent cannot go on with the tenant's context")?;
     let mount = context.mount()?;
-    let instance =
-        Instance::at(&std::path::PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&mount))));
+    let instance = Instance::at(&proc_fd::path(&mount));
     let root = fs::metadata(instance.dir())?;
     ensure!(root.uid() == IdMap::USUAL.outside, "the instance belongs to {}", root.uid());
     let number = instance.add_bound(&Backing::new(&ctx.dir.join("file"))?)?;
@@ -165,12 +170,11 @@ fn strangers_open_neither_device_nor_control_node(ctx: &Context) -> Result<()> {
     let number = instance.add()?;
     // The stranger's mounts are a copy made before the instance; a descriptor leads it there.
     let dir = fs::File::open(instance.dir())?;
-    let through =
-        Instance::at(&std::path::PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&dir))));
+    let through = Instance::at(&proc_fd::path(&dir));
     stranger.run(|| {
         expect::errno(through.open(number), Errno::EACCES, "open of a device by a stranger")?;
         expect::errno(through.control(), Errno::EACCES, "open of a control node by a stranger")?;
-        expect::errno(nix::unistd::unlink(&through.node(number)), Errno::EACCES, "unlink by a stranger")
+        expect::errno(unlink(&through.node(number)), Errno::EACCES, "unlink by a stranger")
     })?;
     instance.expect_devices(&[number])
 }
@@ -183,8 +187,6 @@ mod ioctl {
 /// H20: a private device is the owner's, the block layer below is not: what asks for CAP_SYS_ADMIN
 /// or CAP_SYS_RAWIO there goes on to ask for it in the initial namespace.
 fn block_ioctls_of_the_host_stay_with_the_host(ctx: &Context) -> Result<()> {
-    use std::os::fd::AsRawFd as _;
-
     let owner = Owner::new(ctx)?;
     let device = owner.open(LoopDevice::open)?;
     owner.tenant.run(|| {

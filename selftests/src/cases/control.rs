@@ -3,8 +3,8 @@
 use std::{
     fs::{self, File},
     os::{
-        fd::{AsRawFd as _, OwnedFd},
-        unix::fs::{FileTypeExt as _, MetadataExt as _},
+        fd::OwnedFd,
+        unix::fs::{FileTypeExt as _, MetadataExt as _, symlink},
     },
     path::{Path, PathBuf},
 };
@@ -15,7 +15,7 @@ use nix::{
     fcntl::{OFlag, open},
     sys::{
         fanotify::MaskFlags,
-        stat::{Mode, makedev},
+        stat::{Mode, major, makedev, minor},
     },
     unistd::unlink,
 };
@@ -31,7 +31,7 @@ use crate::{
     loop_control::LoopControl,
     loop_device::LoopDevice,
     mount_info::MountInfo,
-    nodes,
+    nodes, proc_fd,
     tenant::Tenant,
     uapi::{LOOP_MAJOR, MINORS},
 };
@@ -179,10 +179,13 @@ fn node_and_sysfs_and_status_agree_on_the_number(ctx: &Context) -> Result<()> {
     let node = fs::symlink_metadata(instance.node(number))?;
     ensure!(node.file_type().is_block_device(), "the node is {:?}", node.file_type());
     ensure!(node.mode() & 0o7777 == 0o600, "the node has mode {:o}", node.mode());
-    let (major, minor) = (nix::sys::stat::major(node.rdev()), nix::sys::stat::minor(node.rdev()));
-    ensure!(major == LOOP_MAJOR);
-    let in_sysfs = block::name_of(major, minor)?;
-    ensure!(in_sysfs == format!("loop{number}"), "device {major}:{minor} is {in_sysfs} in sysfs, not loop{number}");
+    let (found_major, found_minor) = (major(node.rdev()), minor(node.rdev()));
+    ensure!(found_major == LOOP_MAJOR);
+    let in_sysfs = block::name_of(found_major, found_minor)?;
+    ensure!(
+        in_sysfs == format!("loop{number}"),
+        "device {found_major}:{found_minor} is {in_sysfs} in sysfs, not loop{number}"
+    );
 
     let backing = Backing::new(&ctx.dir.join("file"))?;
     let device = instance.open(number)?;
@@ -318,13 +321,13 @@ fn host_control_never_touches_a_private_device(ctx: &Context) -> Result<()> {
 /// C5: "The control node works through a symlink or bind mount at `/dev/loop-control`".
 fn control_works_through_a_symlink_and_a_bind_mount(ctx: &Context) -> Result<()> {
     let instance = Instance::new(ctx, "loopfs")?;
-    let symlink = ctx.dir.join("symlink");
-    std::os::unix::fs::symlink(instance.control_path(), &symlink)?;
+    let link = ctx.dir.join("symlink");
+    symlink(instance.control_path(), &link)?;
     let bound = ctx.dir.join("bound");
     File::create(&bound)?;
     bind(&instance.control_path(), &bound)?;
 
-    let number = LoopControl::open(&symlink)?.get_free()?;
+    let number = LoopControl::open(&link)?.get_free()?;
     instance.expect_devices(&[number])?;
     let control = LoopControl::open(&bound).context("a bind mount of the control node does not open")?;
     ensure!(control.get_free()? == number);
@@ -417,7 +420,7 @@ impl HeldNode {
     }
 
     fn path(&self) -> PathBuf {
-        format!("/proc/self/fd/{}", self.0.as_raw_fd()).into()
+        proc_fd::path(&self.0)
     }
 
     /// "ENXIO or ENODEV for ever".

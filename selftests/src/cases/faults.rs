@@ -1,7 +1,11 @@
 //! SPEC S5, "memory failure": each allocation of each call fails once. The call then fails with
 //! ENOMEM or does without, and leaves nothing behind (HISTORY 1.6 b, e, l).
 
-use std::{fs, os::fd::OwnedFd};
+use std::{
+    cell::RefCell,
+    fs,
+    os::fd::{AsRawFd as _, OwnedFd},
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::{errno::Errno, unistd::unlink};
@@ -108,8 +112,6 @@ fn add_without_memory_leaves_nothing(ctx: &Context) -> Result<()> {
 }
 
 fn binding_without_memory_leaves_the_device_as_it_was(ctx: &Context) -> Result<()> {
-    use std::os::fd::AsRawFd as _;
-
     let instance = Instance::new(ctx, "loopfs")?;
     let backing = Backing::new(&ctx.dir.join("file"))?;
     let number = instance.add()?;
@@ -198,7 +200,7 @@ fn umount_works_without_memory(ctx: &Context) -> Result<()> {
         instance.add()?;
         Ok(instance)
     };
-    let instance = std::cell::RefCell::new(mounted()?);
+    let instance = RefCell::new(mounted()?);
     with_each_failure(
         || instance.borrow().umount(),
         |outcome| {

@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File},
-    os::unix::fs::PermissionsExt as _,
+    os::{fd::AsRawFd as _, unix::fs::PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -416,6 +416,5 @@ fn refused_configure_leaves_uevents_on(ctx: &Context) -> Result<()> {
 }
 
 fn raw(backing: &Backing) -> i32 {
-    use std::os::fd::AsRawFd as _;
     backing.file().as_raw_fd()
 }

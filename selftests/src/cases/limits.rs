@@ -9,7 +9,7 @@ use nix::{
     fcntl::{OFlag, open},
     mount::MsFlags,
     sys::stat::Mode,
-    unistd::unlink,
+    unistd::{setresuid, unlink},
 };
 
 use crate::{
@@ -135,7 +135,7 @@ fn limit_counts_instances_mounted_by_any_user_of_the_owner(ctx: &Context) -> Res
         instance.add()?;
         let other = process::run(|| {
             caps::securebits::set_keepcaps(true)?;
-            nix::unistd::setresuid(5.into(), 5.into(), 5.into())?;
+            setresuid(5.into(), 5.into(), 5.into())?;
             caps::raise(None, caps::CapSet::Effective, Capability::CAP_SYS_ADMIN)?;
             Ok(Instance::mount(&other_dir)?)
         })?;

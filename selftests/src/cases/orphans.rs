@@ -5,7 +5,7 @@
 
 use std::{
     fs,
-    os::unix::fs::FileExt as _,
+    os::{fd::OwnedFd, unix::fs::FileExt as _},
     path::{Path, PathBuf},
 };
 
@@ -13,15 +13,16 @@ use anyhow::{Context as _, Result, ensure};
 use nix::{
     errno::Errno,
     mount::{MntFlags, MsFlags, mount, umount2},
+    unistd::{sync, unlink},
 };
 
 use super::host::Host;
 use crate::{
-    backing::Backing,
+    backing::{self, Backing},
     block, case,
     case::{Case, Context, Need, Who},
     expect, ext2,
-    instance::Instance,
+    instance::{Detached, Instance},
     loop_device::LoopDevice,
     nodes, swap,
     tenant::Tenant,
@@ -76,12 +77,12 @@ fn mounted_file_system_outlives_the_instance(ctx: &Context) -> Result<()> {
     ensure!(!block::exists(idle), "an idle device outlives its instance beside a held one");
     ensure!(block::exists(number), "the device of a mounted file system is gone");
     fs::write(dir.join("file"), "written after the instance was gone")?;
-    nix::unistd::sync();
+    sync();
     ensure!(fs::read_to_string(dir.join("file"))? == "written after the instance was gone");
 
     umount2(&dir, MntFlags::empty())?;
     block::wait_until_gone(number)?;
-    let image = backing.read_at(usize::try_from(crate::backing::SIZE)?, 0)?;
+    let image = backing.read_at(usize::try_from(backing::SIZE)?, 0)?;
     let needle = b"written after the instance was gone";
     ensure!(image.windows(needle.len()).any(|window| window == needle), "the data is not in the backing file");
     Ok(())
@@ -95,7 +96,7 @@ fn device_with_a_mounted_file_system_is_in_use(ctx: &Context) -> Result<()> {
     let dir = ctx.dir.join("ext4");
     mount_ext4(&instance.node(number), &dir)?;
     instance.open(number)?.clear()?;
-    expect::errno(nix::unistd::unlink(&instance.node(number)), Errno::EBUSY, "unlink below a file system")?;
+    expect::errno(unlink(&instance.node(number)), Errno::EBUSY, "unlink below a file system")?;
     expect::errno(instance.control()?.remove(number), Errno::EBUSY, "REMOVE below a file system")?;
     fs::write(dir.join("file"), "still there")?;
     umount2(&dir, MntFlags::empty())?;
@@ -110,7 +111,7 @@ fn device_with_a_mounted_file_system_is_in_use(ctx: &Context) -> Result<()> {
 fn file_system_on_a_detached_instance_cleans_up_alone(ctx: &Context) -> Result<()> {
     let backing = formatted(&ctx.dir.join("image"))?;
     let dir = ctx.dir.join("ext4");
-    let detached = crate::instance::Detached::new()?;
+    let detached = Detached::new()?;
     let instance = detached.instance();
     let number = instance.add_bound(&backing)?;
     mount_ext4(&instance.node(number), &dir)?;
@@ -129,7 +130,7 @@ fn device_the_host_holds_open_outlives_the_instance(ctx: &Context) -> Result<()>
     let node = nodes::loop_device(ctx, number)?;
     let held = LoopDevice::open(&node).context("the host cannot open a private device by its number")?;
     expect::errno(instance.control()?.remove(number), Errno::EBUSY, "REMOVE of what the host holds")?;
-    expect::errno(nix::unistd::unlink(&instance.node(number)), Errno::EBUSY, "unlink of what the host holds")?;
+    expect::errno(unlink(&instance.node(number)), Errno::EBUSY, "unlink of what the host holds")?;
     instance.umount().context("the host's open keeps the instance")?;
     ensure!(block::exists(number), "a device is gone while the host holds it open");
     drop(held);
@@ -146,8 +147,8 @@ fn bound_device_the_host_holds_stays_usable(ctx: &Context) -> Result<()> {
     held.write_at(b"after the instance", 0)?;
     held.sync()?;
     ensure!(backing.read_at(18, 0)? == b"after the instance");
-    ensure!(held.number()? == number && held.size()? == crate::backing::SIZE);
-    let copy = LoopDevice::from(std::os::fd::OwnedFd::from(held.file().try_clone()?));
+    ensure!(held.number()? == number && held.size()? == backing::SIZE);
+    let copy = LoopDevice::from(OwnedFd::from(held.file().try_clone()?));
     drop(held);
     ensure!(copy.read_at(18, 0)? == b"after the instance", "a device is cleared before its last close");
     drop(copy);

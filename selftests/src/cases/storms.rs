@@ -5,6 +5,7 @@
 //! configuration.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
@@ -16,7 +17,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use nix::{
     errno::Errno,
     fcntl::{OFlag, open},
-    sys::stat::Mode,
+    sys::stat::{Mode, SFlag},
     unistd::unlink,
 };
 
@@ -28,9 +29,10 @@ use crate::{
     limit,
     loop_control::LoopControl,
     loop_device::LoopDevice,
-    nodes, process,
+    nodes, proc_fd, process,
     random::Random,
     tenant::Tenant,
+    wait,
 };
 
 /// The cases.
@@ -319,7 +321,7 @@ fn storm_of_stale_nodes_against_removal(ctx: &Context) -> Result<()> {
                 let number = control.add_any()?;
                 let held = open(&own.node(number), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
                 control.remove(number)?;
-                let path = PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&held)));
+                let path = proc_fd::path(&held);
                 for _ in 0..5 {
                     let opened = raced(LoopDevice::open(&path), &[Errno::ENXIO, Errno::ENODEV], "open")?;
                     ensure!(opened.is_none(), "a stale node of loop{number} opens a device");
@@ -343,7 +345,7 @@ fn storm_of_opens_by_number_against_shutdown(ctx: &Context) -> Result<()> {
     for round in 0..12 {
         let instance = Instance::mount(&dir)?;
         let number = if round % 2 == 0 { instance.add()? } else { instance.add_bound(&backing)? };
-        let node = nodes::make(ctx, &format!("round-{round}"), nix::sys::stat::SFlag::S_IFBLK, 7, number.into())?;
+        let node = nodes::make(ctx, &format!("round-{round}"), SFlag::S_IFBLK, 7, number.into())?;
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
             let opener = scope.spawn(|| -> Result<()> {
@@ -363,8 +365,8 @@ fn storm_of_opens_by_number_against_shutdown(ctx: &Context) -> Result<()> {
 
 /// Waits until device `number` is gone, or is what autoloading has made of it since, and takes that
 /// away.
-fn expect_only_host_devices(before: &std::collections::BTreeSet<u32>, number: u32) -> Result<()> {
-    crate::wait::until(&format!("loop{number} to go"), || {
+fn expect_only_host_devices(before: &BTreeSet<u32>, number: u32) -> Result<()> {
+    wait::until(&format!("loop{number} to go"), || {
         if block::loop_devices()? == *before {
             return Ok(true);
         }

@@ -6,12 +6,13 @@ use anyhow::{Result, ensure};
 
 use super::host::Host;
 use crate::{
-    backing::Backing,
+    backing::{self, Backing},
     block, case,
     case::{Case, Context, Need, Who},
     instance::Instance,
     loop_device::LoopDevice,
     tenant::Tenant,
+    uapi::LO_FLAGS_READ_ONLY,
     uevent::{self, UeventListener},
 };
 
@@ -74,14 +75,14 @@ fn no_uevent_of_a_private_device_reaches_the_host(ctx: &Context) -> Result<()> {
         let number = instance.add()?;
         let device = instance.open(number)?;
         device.set_fd(&backing)?;
-        backing.file().set_len(2 * crate::backing::SIZE)?;
+        backing.file().set_len(2 * backing::SIZE)?;
         device.set_capacity()?;
         device.set_block_size(4096)?;
         device.set_direct_io(true).or_else(|_| device.set_direct_io(false))?;
         device.clear()?;
         drop(device);
         let read_only = instance.open(number)?;
-        read_only.configure_with_flags(&backing, crate::uapi::LO_FLAGS_READ_ONLY)?;
+        read_only.configure_with_flags(&backing, LO_FLAGS_READ_ONLY)?;
         read_only.change_fd(&backing)?;
         read_only.clear()?;
         drop(read_only);
@@ -116,7 +117,7 @@ fn sysfs_and_proc_show_a_private_device(ctx: &Context) -> Result<()> {
     ensure!(block::in_proc_partitions(number)?, "/proc/partitions does not show loop{number}");
     ensure!(block::in_proc_diskstats(number)?, "/proc/diskstats does not show loop{number}");
     let size = fs::read_to_string(block::sysfs(number).join("size"))?;
-    ensure!(size.trim() == (crate::backing::SIZE / 512).to_string());
+    ensure!(size.trim() == (backing::SIZE / 512).to_string());
 
     tenant.run(|| {
         instance.open(number)?.clear()?;
