@@ -18,6 +18,9 @@ use crate::{
 /// The symbol of the series.
 pub const LOOPFS: &str = "BLK_DEV_LOOPFS";
 
+/// The symbol of the tests that the driver brings along, which KUnit runs at boot.
+const LOOPFS_KUNIT_TEST: &str = "BLK_DEV_LOOPFS_KUNIT_TEST";
+
 /// Which kernel with the series.
 #[derive(Clone, Copy, Debug)]
 pub struct Order<'a> {
@@ -78,6 +81,9 @@ pub fn wanted(ctx: &Ctx, order: &Order<'_>) -> Result<Wanted> {
     }
     if order.loopfs {
         wanted.declare(LOOPFS, "the series");
+        if order.flavour == Flavour::Debug {
+            wanted.declare(LOOPFS_KUNIT_TEST, "the series");
+        }
     } else {
         wanted.set(LOOPFS, "n", "the choice to leave loopfs off");
     }
