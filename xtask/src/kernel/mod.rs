@@ -139,17 +139,18 @@ impl Folder {
         let tree = Key::default().with(request.tree.as_os_str().as_encoded_bytes()).name();
         let name = format!("{name}-{}", &tree[..8]);
         let path = parent.join(&name);
-        fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        fs::create_dir_all(&parent).with_context(|| format!("cannot create {}", parent.display()))?;
         let lock = Lock::acquire(&parent.join(format!("{name}.lock")), &format!("the {} kernel", request.flavour))?;
 
         // Objects of another toolchain are no start: make would notice some of it, not all.
         let stamp = parent.join(format!("{name}.toolchain"));
         let key = toolchain.key();
         if fs::read_to_string(&stamp).ok().as_ref() != Some(&key) {
+            fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
             fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-            fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
             fs::write(&stamp, key).with_context(|| format!("cannot write {}", stamp.display()))?;
         }
+        fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
         let steps = Steps::of(ctx.root(), &parent, request.flavour);
         Ok(Self { path, log: parent.join(format!("{name}.log")), steps, _lock: lock })
     }
