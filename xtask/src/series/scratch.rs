@@ -4,7 +4,7 @@
 //! borrowed through git's alternates, so nothing is written into the repository of the base, which may be a person's
 //! own kernel clone, and none of its settings apply here.
 
-use std::{collections::BTreeSet, fs, io::Write as _, path::Path};
+use std::{collections::BTreeSet, fs, io::Write as _, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
@@ -28,8 +28,9 @@ impl Scratch {
     pub fn new(ctx: &Ctx, lenders: &[&Path]) -> Result<Self> {
         let parent = ctx.cache().join("tmp");
         fs::create_dir_all(&parent).with_context(|| format!("cannot make {}", parent.display()))?;
+        remove_left_over(&parent);
         let dir = tempfile::Builder::new()
-            .prefix("series-")
+            .prefix(PREFIX)
             .tempdir_in(&parent)
             .with_context(|| format!("cannot make a folder in {}", parent.display()))?;
         let git = Git::new(dir.path(), ctx.verbose);
@@ -80,6 +81,21 @@ impl Scratch {
         self.git.read(["symbolic-ref", "HEAD", "refs/heads/loopfs"])?;
         self.git.read(["read-tree", "--reset", "-u", "HEAD"])?;
         Ok(())
+    }
+}
+
+/// What the names of temporary repositories start with.
+const PREFIX: &str = "series-";
+
+/// Removes what killed runs have left in `parent`, as far as that is possible.
+fn remove_left_over(parent: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        let age = entry.metadata().and_then(|data| data.modified()).ok().and_then(|time| time.elapsed().ok());
+        let old = age.is_some_and(|age| age > Duration::from_secs(24 * 3600));
+        if old && entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            drop(fs::remove_dir_all(entry.path()));
+        }
     }
 }
 

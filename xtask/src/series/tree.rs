@@ -236,7 +236,9 @@ impl WorkTree {
         let path = home.join(name);
         let git = Git::new(&path, ctx.verbose);
         if git_dir_is_complete(&path) {
-            return Ok((Self { git }, lock));
+            let work = Self { git };
+            work.clear_own_lock()?;
+            return Ok((work, lock));
         }
         fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
         scratch::init(&git, &[&base.repo])?;
@@ -244,6 +246,15 @@ impl WorkTree {
         git.read(["update-ref", "refs/heads/base", &base.commit])?;
         fs::write(path.join(".git").join(COMPLETE), "").context("cannot mark the work tree as made")?;
         Ok((Self { git }, lock))
+    }
+
+    /// Removes git's lock of the index where it is what a killed move of ours has left.
+    fn clear_own_lock(&self) -> Result<()> {
+        let lock = self.git.dir().join(".git/index.lock");
+        if lock.exists() && self.git.object(MOVING)?.is_some() {
+            fs::remove_file(&lock).with_context(|| format!("cannot remove {}", lock.display()))?;
+        }
+        Ok(())
     }
 
     /// The commits of the series on the base, oldest first; applied now unless they were before.

@@ -54,6 +54,19 @@ fn a_temporary_repository_is_gone_afterwards() {
 }
 
 #[test]
+fn what_a_killed_run_left_a_day_ago_is_removed() {
+    let lab = Lab::new();
+    let (old, new) = (lab.ctx.cache().join("tmp/series-old"), lab.ctx.cache().join("tmp/series-new"));
+    for dir in [&old, &new] {
+        fs::create_dir_all(dir).unwrap();
+    }
+    let yesterday = std::time::SystemTime::now() - std::time::Duration::from_secs(25 * 3600);
+    fs::File::open(&old).unwrap().set_modified(yesterday).unwrap();
+    commits(&lab);
+    assert!(!old.exists() && new.exists());
+}
+
+#[test]
 fn a_patch_that_does_not_fit_is_told_with_file_and_hunk() {
     let lab = Lab::new();
     lab.edit(&lab.patch("loop-count"), "// loop 1\n", "// another 1\n");

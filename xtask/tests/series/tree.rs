@@ -212,6 +212,7 @@ fn a_move_that_died_half_way_is_finished() {
     let git = Git::new(&path, false);
     git.read(["update-ref", "refs/loopfs/moving", &format!("{commit}^{{tree}}")]).unwrap();
     write(&path, DRIVER, "half a fi");
+    write(&path, ".git/index.lock", "");
     let tree = prepare(&lab);
     assert!(text(&tree, DRIVER).ends_with("// log\n"));
     assert_eq!(git.line(["status", "--porcelain"]).unwrap(), "");

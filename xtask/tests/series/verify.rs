@@ -41,7 +41,8 @@ if ! cmp -s $loop $out/loop.c; then
     cp $loop $out/loop.c
 fi
 [ -e $SCENE/stumble ] && echo 'make: *** [stumble] Error 1' && exit 2
-touch $out/.loop.o.cmd; echo elf > $out/vmlinux; echo map > $out/System.map
+touch $out/.loop.o.cmd; echo elf > $out/vmlinux; echo "ffffffff81000000 T loop_add" > $out/System.map
+case $(cat $tree/drivers/block/loop.c) in *leaky*) echo "ffffffff81000010 t loopfs_init" >> $out/System.map;; esac
 "#;
 
 /// Stands for `cargo xtask test`: everything passes, unless the kernel is said to be bad.
@@ -187,6 +188,15 @@ fn a_warning_of_the_base_is_nobodys() {
     let base = xtask::source::Base::at(bench.lab.dev.dir(), "base", false).unwrap();
     let report = verify::verify_with(&bench.ctx, &base, &bench.order(&[Gate::Build]), &bench.toolchain()).unwrap();
     assert_eq!(new_warnings(&report), []);
+}
+
+#[test]
+fn a_symbol_of_loopfs_in_a_kernel_without_the_option_is_told() {
+    let bench = Bench::new();
+    assert!(bench.verify(&[Gate::Build, Gate::Absent]).is_good());
+    bench.change(4, |text| text.replace("loop seven", "loop leaky"));
+    let told = table::full(&bench.verify(&[Gate::Build, Gate::Absent]));
+    assert!(told.contains("absent: the kernel has `loopfs_init` although the option is off"), "{told}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Builds one prefix, and has it boot.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     fs::{self, File},
     io::Write as _,
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Site, Switch,
     boot::{self, Boot},
-    gate::Gate,
+    gate::{Gate, Verdict},
     record::{Keep, cached},
     warnings::{Collector, Warnings},
 };
@@ -156,6 +157,35 @@ pub fn build(site: &Site<'_>, number: usize, switch: Switch, known: &mut Warning
         None
     };
     Ok(Built { switch, seconds: record.seconds, new_warnings, fault: None, boot })
+}
+
+/// Words that the symbols of loopfs, and those of what it needs in the loop driver, have in their names.
+const OWN: &[&str] = &["loopfs", "loop_private"];
+
+/// Compares the symbols of the kernel of `number` patches, with the option off, with those of the base (SPEC X1).
+///
+/// # Errors
+///
+/// On Ctrl-C, or when a symbol table cannot be read.
+pub fn absent(site: &Site<'_>, number: usize) -> Result<Verdict> {
+    let wanted = wanted(site, Switch::Off)?;
+    let symbols = |number: usize| -> Result<BTreeSet<String>> {
+        let tree_key = tree_key(&site.prefixes[number].tree, Switch::Off);
+        let request = Request { flavour: site.order.flavour, tree: &site.tree, tree_key: &tree_key, wanted: &wanted };
+        let key = Key::default().with("symbols 1").with(kernel::key(site.toolchain, &request));
+        cached(site.ctx, "symbols", key, || {
+            let _tree = site.prepare(number, Switch::Off)?;
+            let map = kernel::build(site.ctx, site.toolchain, &request)?.system_map;
+            let map = fs::read_to_string(&map).with_context(|| format!("cannot read {}", map.display()))?;
+            Ok((map.lines().filter_map(|line| Some(line.split(' ').nth(2)?.to_owned())).collect(), Keep::Yes))
+        })
+    };
+    let (Ok(before), Ok(after)) = (symbols(0), symbols(number)) else {
+        interrupt::check()?;
+        return Ok(Verdict::Unchecked("the base or the series does not build with the option off".to_owned()));
+    };
+    let own = after.difference(&before).filter(|symbol| OWN.iter().any(|word| symbol.contains(word)));
+    Ok(Verdict::of(own.map(|symbol| format!("the kernel has `{symbol}` although the option is off")).collect()))
 }
 
 /// The configuration for the suite's cases, with the option at `switch`.

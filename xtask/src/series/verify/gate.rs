@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{Site, Step, lint, record::cached};
+use super::{Site, Step, build, lint, record::cached};
 use crate::{
     cache::Key,
     progress::say,
@@ -25,6 +25,8 @@ pub enum Gate {
     Build,
     /// Each built prefix boots and passes the cases that apply.
     Boot,
+    /// With the option off, the whole series brings no symbol of loopfs into the kernel.
+    Absent,
     /// `checkpatch --strict` has no complaint that is not justified in patches/checkpatch.toml.
     Checkpatch,
     /// rustfmt would change nothing.
@@ -124,6 +126,10 @@ pub fn judge_all(site: &Site<'_>, folder: &Folder, steps: &mut [Step], faults: &
     let mut verdicts: BTreeMap<(usize, Gate), Verdict> = BTreeMap::new();
     if wanted(Gate::Checkpatch) {
         checkpatch_all(site, &subjects, &mut verdicts, faults)?;
+    }
+    if wanted(Gate::Absent) && wanted(Gate::Build) {
+        let last = steps.len() - 1;
+        verdicts.insert((last, Gate::Absent), build::absent(site, last)?);
     }
     let checkers: [(Gate, Checker); 3] =
         [(Gate::Rustfmt, lint::rustfmt), (Gate::KernelDoc, lint::kernel_doc), (Gate::Rst, lint::rst)];
