@@ -63,7 +63,7 @@ struct Stopped {
     base: String,
     /// Hash of `patches/` and `rust/`: neither may change in between.
     inputs: String,
-    /// The work tree's content that is being folded in.
+    /// The work tree, if there is one.
     work: Option<Work>,
 }
 
@@ -107,8 +107,9 @@ pub fn refresh(ctx: &Ctx, base: &Base, origin: Option<&Base>, options: Options) 
 /// As [`refresh`], or when no refresh has stopped, or `patches/` or `rust/` have changed since.
 pub fn resume(ctx: &Ctx, base: &Base) -> Result<Outcome> {
     let work = WorkTree::existing(ctx, base)?;
-    let run = Run::resume(ctx, base, work)?;
+    let mut run = Run::resume(ctx, base, work)?;
     let stopped = run.stopped()?.context("no refresh has stopped: there is nothing to continue")?;
+    run.taken.clone_from(&stopped.work);
     if stopped.base != base.commit {
         bail!("the refresh was started on another base ({}): give the same --from", stopped.base);
     }
@@ -121,7 +122,7 @@ pub fn resume(ctx: &Ctx, base: &Base) -> Result<Outcome> {
     let git = run.scratch.git();
     let unmerged = git.read(["diff", "--name-only", "--diff-filter=U"])?;
     if !unmerged.is_empty() {
-        return Err(run.stop(stopped.step, stopped.work)?);
+        return Err(run.stop(stopped.step)?);
     }
     let in_progress = |folder: &str| git.dir().join(".git").join(folder).exists();
     let goes_on = match stopped.step {
@@ -130,7 +131,7 @@ pub fn resume(ctx: &Ctx, base: &Base) -> Result<Outcome> {
         _ => true,
     };
     if !goes_on {
-        return Err(run.stop(stopped.step, stopped.work)?);
+        return Err(run.stop(stopped.step)?);
     }
     run.finish()
 }
@@ -161,6 +162,8 @@ struct Run<'a> {
     dir: PathBuf,
     scratch: Scratch,
     work: Option<(WorkTree, Lock)>,
+    /// How the work tree was when its work was taken.
+    taken: Option<Work>,
     finished: bool,
     _series: Lock,
 }
@@ -184,14 +187,15 @@ impl<'a> Run<'a> {
         lenders.extend(origin.map(|origin| origin.repo.as_path()));
         lenders.extend(work.iter().map(|(work, _)| work.git.dir()));
         let scratch = Scratch::lasting(ctx, &dir.join(REPO), &lenders)?;
-        Ok(Self { ctx, base, dir, scratch, work, finished: false, _series: series })
+        let taken = now(work.as_ref())?;
+        Ok(Self { ctx, base, dir, scratch, work, taken, finished: false, _series: series })
     }
 
     fn resume(ctx: &'a Ctx, base: &'a Base, work: Option<(WorkTree, Lock)>) -> Result<Self> {
         let series = folder::lock(ctx)?;
         let dir = state_dir(ctx).join(REFRESH);
         let scratch = Scratch::existing(ctx, &dir.join(REPO));
-        Ok(Self { ctx, base, dir, scratch, work, finished: false, _series: series })
+        Ok(Self { ctx, base, dir, scratch, work, taken: None, finished: false, _series: series })
     }
 
     fn stopped(&self) -> Result<Option<Stopped>> {
@@ -204,8 +208,9 @@ impl<'a> Run<'a> {
     }
 
     /// Leaves the repository to a person and says what they have to do.
-    fn stop(&self, step: Step, work: Option<Work>) -> Result<anyhow::Error> {
-        let stopped = Stopped { step, base: self.base.commit.clone(), inputs: fingerprint(self.ctx)?, work };
+    fn stop(&self, step: Step) -> Result<anyhow::Error> {
+        let (base, work) = (self.base.commit.clone(), self.taken.clone());
+        let stopped = Stopped { step, base, inputs: fingerprint(self.ctx)?, work };
         let file = self.dir.join(STOPPED);
         let text = serde_json::to_vec(&stopped).context("cannot describe the stopped refresh")?;
         fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
@@ -258,7 +263,7 @@ impl<'a> Run<'a> {
         let parsed = inputs.iter().map(|input| Patch::parse(&input.text)).collect::<Result<Vec<_>, _>>()?;
         self.scratch.check_out(&self.base.commit, &apply::touched(&parsed))?;
         if apply::hand_over(&self.scratch, inputs, &["--3way"])?.is_some() {
-            return Err(self.stop(Step::Apply, None)?);
+            return Err(self.stop(Step::Apply)?);
         }
         apply::commits(self.scratch.git(), &self.base.commit)
     }
@@ -271,8 +276,13 @@ impl<'a> Run<'a> {
         let tip = git.line(["rev-parse", "HEAD"])?;
         let mut contents = self.rust_edits(applied, &tip, options)?;
         for (path, content) in self.work_edits(work.as_ref())? {
+            // The edit was made on what the work tree had; on anything else it would undo what is there.
+            let from = work.as_ref().map_or(tip.as_str(), |theirs| &theirs.head);
+            if git.object(&format!("{from}:{path}"))? != git.object(&format!("{tip}:{path}"))? {
+                return Err(torn(&[path], "patches/ and the work tree", BY_HAND));
+            }
             match contents.get(&path) {
-                Some(other) if *other != content => return Err(torn(&[path], "rust/ and the work tree")),
+                Some(other) if *other != content => return Err(torn(&[path], "rust/ and the work tree", BY_HAND)),
                 _ => drop(contents.insert(path, content)),
             }
         }
@@ -303,7 +313,7 @@ impl<'a> Run<'a> {
             ])?;
             if !folded.status.success() {
                 if git.dir().join(".git/rebase-merge").exists() {
-                    return Err(self.stop(Step::Fold, self.work_now()?)?);
+                    return Err(self.stop(Step::Fold)?);
                 }
                 bail!("git cannot fold the edits in:\n{}", String::from_utf8_lossy(&folded.stderr).trim());
             }
@@ -395,7 +405,7 @@ impl<'a> Run<'a> {
             }
             None if !edits.torn.is_empty() => {
                 let paths: Vec<String> = edits.torn.into_iter().collect();
-                return Err(torn(&paths, "rust/ and patches/"));
+                return Err(torn(&paths, "rust/ and patches/", PREFER));
             }
             None => {}
         }
@@ -407,7 +417,7 @@ impl<'a> Run<'a> {
                 continue;
             }
             if committed != before {
-                return Err(torn(&[path], "rust/ and the work tree's commits"));
+                return Err(torn(&[path], "rust/ and the work tree's commits", BY_HAND));
             }
             if let Some(tree_path) = mapping::tree_path(&path) {
                 contents.insert(tree_path, content);
@@ -434,11 +444,6 @@ impl<'a> Run<'a> {
         Ok(contents)
     }
 
-    fn work_now(&self) -> Result<Option<Work>> {
-        let Some((work, _)) = &self.work else { return Ok(None) };
-        Ok(Some(Work { head: work.git.line(["rev-parse", "HEAD"])?, content: work.content()? }))
-    }
-
     /// The files that the commits up to `tip` and `contents` touch.
     fn paths(&self, tip: &str, contents: &Contents) -> Result<std::collections::BTreeSet<String>> {
         let range = format!("{}..{tip}", self.base.commit);
@@ -450,22 +455,19 @@ impl<'a> Run<'a> {
     /// Writes what the repository holds now to `patches/` and `rust/`, and brings the work tree after it.
     fn finish(mut self) -> Result<Outcome> {
         let git = self.scratch.git();
-        let stopped = self.stopped()?;
         let tip = git.line(["rev-parse", "HEAD"])?;
         let series = export::commits(git, &self.base.commit, &tip)?;
         let settled = Scratch::new(self.ctx, &[&self.base.repo, self.scratch.path()])?;
         let series = export::settled(&settled, &self.base.commit, series)?;
         let rust = export::mirrored_files(git, &self.base.commit, &tip)?;
         let changes = export::changes(self.ctx, &series, rust)?.against(self.ctx.root());
-        let before = stopped.and_then(|stopped| stopped.work);
-        let moved_on = before.is_some() && before != self.work_now()?;
         changes.commit(self.ctx.root(), &folder::journal(self.ctx))?;
         self.finished = true;
         if let Some((work, _)) = &self.work {
-            if moved_on {
-                progress::say("the work tree was changed while the refresh was stopped; it is left as it is");
-            } else {
+            if now(self.work.as_ref())? == self.taken {
                 work.follow(self.ctx, self.base)?;
+            } else {
+                progress::say("the work tree was changed meanwhile; it is left as it is");
             }
         }
         Ok(Outcome::new(series.len(), changes))
@@ -484,13 +486,20 @@ impl Drop for Run<'_> {
 /// The name of the repository in the refresh's folder.
 const REPO: &str = "linux";
 
-fn torn(paths: &[String], sides: &str) -> anyhow::Error {
-    anyhow!(
-        "{} changed in {sides}, differently; nothing was written. \
-         Make them agree by hand, or say which to believe: `--prefer rust` or `--prefer patches`",
-        paths.join(", ")
-    )
-    .context(Failure::Series)
+/// How the work tree is.
+fn now(work: Option<&(WorkTree, Lock)>) -> Result<Option<Work>> {
+    let Some((work, _)) = work else { return Ok(None) };
+    Ok(Some(Work { head: work.git.line(["rev-parse", "HEAD"])?, content: work.content()? }))
+}
+
+/// What to do about files that were changed twice.
+const BY_HAND: &str = "make them agree by hand";
+/// The same, where there is a choice.
+const PREFER: &str = "make them agree by hand, or say which to believe: `--prefer rust` or `--prefer patches`";
+
+fn torn(paths: &[String], sides: &str, advice: &str) -> anyhow::Error {
+    anyhow!("{} changed in {sides}, differently; nothing was written: {advice}", paths.join(", "))
+        .context(Failure::Series)
 }
 
 /// A hash of everything in `patches/` and the mirrored folders.

@@ -222,9 +222,10 @@ pub(super) struct WorkTree {
 }
 
 impl WorkTree {
-    /// Opens and locks the work tree that people use, if it was ever made.
+    /// Opens and locks the work tree that people use, if it was ever prepared.
     pub(super) fn existing(ctx: &Ctx, base: &Base) -> Result<Option<(Self, Lock)>> {
-        let made = git_dir_is_complete(&home(ctx, base).join(MAIN));
+        let path = home(ctx, base).join(MAIN);
+        let made = git_dir_is_complete(&path) && Git::new(&path, ctx.verbose).object(SHOWN)?.is_some();
         made.then(|| Self::open(ctx, base, MAIN)).transpose()
     }
 

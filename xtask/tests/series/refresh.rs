@@ -184,6 +184,21 @@ fn a_new_file_in_the_work_tree_is_folded_in_although_git_ignores_it() {
 }
 
 #[test]
+fn an_edit_in_the_work_tree_never_undoes_what_patches_have_gained_since() {
+    let lab = Lab::new();
+    let work = work_tree(&lab);
+    let text = fs::read_to_string(work.dir().join(LOOP_C)).unwrap();
+    write(work.dir(), LOOP_C, &text.replace("loop 9\n", "loop nine\n"));
+    lab.edit(&lab.patch("0001"), "+// loop 2 counted", "+// loop 2 recounted");
+    let before = lab.read(&lab.patch("0001"));
+    let error = lab.refresh().unwrap_err();
+    assert_eq!(Failure::of(&error), Failure::Series);
+    assert!(format!("{error:#}").contains("loop.c changed in patches/ and the work tree"), "{error:#}");
+    assert_eq!(lab.read(&lab.patch("0001")), before);
+    assert!(fs::read_to_string(work.dir().join(LOOP_C)).unwrap().contains("loop nine"));
+}
+
+#[test]
 fn an_edit_no_patch_is_concerned_with_asks_for_one() {
     let lab = Lab::new();
     let work = work_tree(&lab);
