@@ -68,22 +68,15 @@ impl file_operations::Operations for Control {
         let arg = arg as i32;
 
         let index = match cmd {
-            uapi::LOOP_CTL_ADD => {
-                let _access = WriteAccess::new(file)?;
-                add(sb, u32::try_from(arg).ok())?
-            }
+            uapi::LOOP_CTL_ADD => add(sb, WriteAccess::new(file)?, u32::try_from(arg).ok())?,
             uapi::LOOP_CTL_REMOVE => {
                 let index = u32::try_from(arg)?;
-                let _access = WriteAccess::new(file)?;
-                remove(sb, index)?;
+                remove(sb, WriteAccess::new(file)?, index)?;
                 0
             }
             uapi::LOOP_CTL_GET_FREE => match sb.data().find_free() {
                 Some(index) => index,
-                None => {
-                    let _access = WriteAccess::new(file)?;
-                    add(sb, None)?
-                }
+                None => add(sb, WriteAccess::new(file)?, None)?,
             },
             _ => return Err(ENOSYS),
         };
@@ -104,7 +97,7 @@ impl file_operations::Operations for Control {
 ///
 /// [`EEXIST`] if the index is taken; [`EINVAL`] if there is no such index; [`ENOSPC`] at a limit;
 /// [`ENOMEM`]; [`EINTR`] on a fatal signal. Nothing is left behind.
-fn add(sb: &SuperBlock<Loopfs>, wish: Option<u32>) -> Result<u32> {
+fn add(sb: &SuperBlock<Loopfs>, access: WriteAccess<'_>, wish: Option<u32>) -> Result<u32> {
     let instance = Arc::from(sb.data());
     let (uid, gid) = instance.root_ids();
 
@@ -133,6 +126,7 @@ fn add(sb: &SuperBlock<Loopfs>, wish: Option<u32>) -> Result<u32> {
             Ok(index)
         }
         Err(err) => {
+            drop(access);
             // Who has guessed the number may have opened the disk meanwhile.
             if let Some(removal) = device.lo().shutdown() {
                 removal.now();
@@ -147,7 +141,7 @@ fn add(sb: &SuperBlock<Loopfs>, wish: Option<u32>) -> Result<u32> {
 /// # Errors
 ///
 /// [`ENODEV`] if the instance has no such device; [`EBUSY`] if it is in use.
-fn remove(sb: &SuperBlock<Loopfs>, index: u32) -> Result {
+fn remove(sb: &SuperBlock<Loopfs>, access: WriteAccess<'_>, index: u32) -> Result {
     let device = sb.data().find(index).ok_or(ENODEV)?;
     let removal = device.lo().begin_remove()?;
 
@@ -156,6 +150,9 @@ fn remove(sb: &SuperBlock<Loopfs>, index: u32) -> Result {
     if let Some(dentry) = inode.and_then(|inode| inode.find_any_alias()) {
         dentry.remove();
     }
+
+    // What is left waits for the device's workqueue, which gets write access to file systems.
+    drop(access);
     removal.now();
     Ok(())
 }
