@@ -63,11 +63,12 @@ fn with_each_failure<T>(
     bail!("there is no end to the allocations")
 }
 
-/// Takes ENOMEM for an answer, and no other error.
+/// Takes ENOMEM for an answer, and EINVAL, which add_disk() makes of it where there is no memory for
+/// the name of the device: it does not look at what dev_set_name() returns. No other error will do.
 fn or_enomem<T>(outcome: nix::Result<T>) -> Result<Option<T>> {
     match outcome {
         Ok(value) => Ok(Some(value)),
-        Err(Errno::ENOMEM) => Ok(None),
+        Err(Errno::ENOMEM | Errno::EINVAL) => Ok(None),
         Err(error) => Err(error).context("neither success nor ENOMEM"),
     }
 }
