@@ -240,11 +240,14 @@ impl Qemu {
             _ => {}
         }
         self.mark(&Marker::End(id.to_owned()));
+        if self.trouble == Trouble::TwoVerdicts {
+            // In one piece, so that the second is never taken for the next case's.
+            let verdict = format!("ok {} {id}\n", self.number);
+            return self.tell(&verdict.repeat(2));
+        }
         self.pass(id);
-        match self.trouble {
-            Trouble::TwoVerdicts => self.tell(&format!("ok {} {id}\n", self.number)),
-            Trouble::WarningAfterwards => self.log("WARNING: fs/inode.c:336 at late_work+0x3b/0x50, CPU#0: kworker/1"),
-            _ => {}
+        if self.trouble == Trouble::WarningAfterwards {
+            self.log("WARNING: fs/inode.c:336 at late_work+0x3b/0x50, CPU#0: kworker/1");
         }
     }
 
