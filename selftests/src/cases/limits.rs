@@ -53,8 +53,8 @@ pub(super) fn cases() -> Vec<Case> {
         case!(["L5", "H25"], memory_of_a_device_is_charged_to_the_cgroup_of_its_maker)
             .only(&[Who::Root])
             .needing(&[Need::Loopfs, Need::Memcg]),
-        case!(["L6"], threads_at_a_limit_never_exceed_it).patient(2),
-        case!(["L6"], namespaces_at_a_common_limit_never_exceed_it).patient(2),
+        case!(["L6"], threads_at_a_limit_never_exceed_it).needing(&[Need::Loopfs, Need::Smp]).patient(2),
+        case!(["L6"], namespaces_at_a_common_limit_never_exceed_it).needing(&[Need::Loopfs, Need::Smp]).patient(2),
     ]
 }
 
