@@ -23,6 +23,9 @@ pub enum Flavour {
     Default,
     /// With every check the kernel has for what loopfs does.
     Debug,
+    /// For the prefixes of the series: each is built twice, so it has no more than shows whether a patch works.
+    #[value(skip)]
+    Verify,
 }
 
 impl fmt::Display for Flavour {
@@ -30,6 +33,7 @@ impl fmt::Display for Flavour {
         f.write_str(match self {
             Self::Default => "default",
             Self::Debug => "debug",
+            Self::Verify => "verify",
         })
     }
 }
@@ -78,6 +82,15 @@ impl Wanted {
     pub fn declare(&mut self, symbol: &str, origin: &str) {
         if !self.0.contains_key(symbol) {
             self.set(symbol, "y", origin);
+        }
+    }
+
+    /// Wants `symbol` and all whose names continue it with an underscore to be off, because of `origin`.
+    pub fn leave_out(&mut self, symbol: &str, origin: &str) {
+        let continued = format!("{symbol}_");
+        let concerned: Vec<String> = self.0.keys().filter(|name| name.starts_with(&continued)).cloned().collect();
+        for name in concerned.iter().map(String::as_str).chain([symbol]) {
+            self.set(name, "n", origin);
         }
     }
 
@@ -179,7 +192,7 @@ mod tests {
 
     #[test]
     fn every_symbol_of_the_repositorys_fragments_has_a_reason() {
-        for flavour in [Flavour::Default, Flavour::Debug] {
+        for flavour in [Flavour::Default, Flavour::Debug, Flavour::Verify] {
             let wanted = Wanted::read(&root(), flavour).unwrap();
             assert!(wanted.text().contains("CONFIG_RUST=y\n"));
         }
@@ -200,6 +213,16 @@ mod tests {
         wanted.declare("NR_CPUS", "a");
         wanted.declare("SWAP", "b");
         assert_eq!(wanted.text(), "CONFIG_NR_CPUS=8\nCONFIG_SWAP=y\n");
+    }
+
+    #[test]
+    fn what_hangs_on_a_symbol_that_is_left_out_goes_with_it() {
+        let mut wanted = Wanted::default();
+        wanted.set("RUST", "y", "f:1");
+        wanted.set("RUST_OVERFLOW_CHECKS", "y", "f:2");
+        wanted.set("RUSTY", "y", "f:3");
+        wanted.leave_out("RUST", "the trial");
+        assert_eq!(wanted.text(), "CONFIG_RUST=n\nCONFIG_RUSTY=y\nCONFIG_RUST_OVERFLOW_CHECKS=n\n");
     }
 
     #[test]

@@ -1,12 +1,30 @@
-//! Builds for what compilers and checkers say, in a folder of their own: their flags give other objects.
+//! Builds for what compilers and checkers say, and for single objects.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result};
 
 use super::{Folder, Request, make::Make, output::Output};
 use crate::{cache, ctx::Ctx, error::Failure, interrupt, progress::Progress, toolchain::Toolchain};
 
-/// Has make build `targets` of the kernel that `request` describes in the folder `name`, and shows `watch` every line
-/// that is printed. Variables such as `W=1` may stand among the targets.
+/// What make is to make, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Goal<'a> {
+    /// The build folder's name. Where flags differ, it has to differ, or builds undo each other's work.
+    pub folder: &'a str,
+    /// Variables, such as `W=1`.
+    pub variables: &'a [String],
+    /// Targets, such as `drivers/block/loop.o`.
+    pub targets: &'a [String],
+    /// Files below the build folder that are made again even if they are up to date.
+    pub anew: &'a [String],
+}
+
+/// Has make reach `goal` for the kernel that `request` describes, shows `watch` every line that is printed, and returns
+/// the build folder.
 ///
 /// # Errors
 ///
@@ -15,18 +33,21 @@ pub fn lint(
     ctx: &Ctx,
     toolchain: &Toolchain,
     request: &Request<'_>,
-    name: &str,
-    targets: &[&str],
+    goal: &Goal<'_>,
     watch: &mut dyn FnMut(&str),
-) -> Result<()> {
+) -> Result<PathBuf> {
     cache::check_path(ctx.cache())?;
     cache::check_path(request.tree)?;
-    let folder = Folder::open(ctx, toolchain, request, name)?;
+    let folder = Folder::open(ctx, toolchain, request, goal.folder)?;
     let make = Make::new(toolchain, request.tree, &folder.path, ctx.verbose);
     folder.configure(&make, request, &mut |_| ()).context(Failure::KernelBuild)?;
-    let progress = Progress::spinner(format!("make {}", targets.join(" ")));
+    for name in goal.anew {
+        remove(&folder.path.join(name))?;
+    }
+    let words: Vec<&str> = goal.variables.iter().chain(goal.targets).map(String::as_str).collect();
+    let progress = Progress::spinner(format!("make {}", words.join(" ")));
     let mut output = Output::append(&folder.log)?;
-    make.run(targets, |line| {
+    make.run(&words, |line| {
         if let Some(file) = super::output::step(line) {
             progress.detail(file);
         }
@@ -34,5 +55,15 @@ pub fn lint(
         output.take(line)
     })
     .map_err(|error| if interrupt::requested() { error } else { folder.explain(error, &output) })
-    .context(Failure::KernelBuild)
+    .context(Failure::KernelBuild)?;
+    Ok(folder.path.clone())
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
 }

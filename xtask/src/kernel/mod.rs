@@ -97,7 +97,8 @@ pub fn build(ctx: &Ctx, toolchain: &Toolchain, request: &Request<'_>) -> Result<
 /// Builds the kernel that `request` describes even if it is built already, and shows `watch` every line that make and
 /// the compilers print: for what is not in the kernel itself, such as warnings.
 ///
-/// With `whole`, everything is compiled, and not only what changed since the last build.
+/// Make runs in the folder `name`, so that kernels which are built in turn do not undo each other's work. With `whole`,
+/// everything is compiled, and not only what changed since the last build there.
 ///
 /// # Errors
 ///
@@ -106,12 +107,13 @@ pub fn build_watched(
     ctx: &Ctx,
     toolchain: &Toolchain,
     request: &Request<'_>,
+    name: &str,
     whole: bool,
     watch: &mut dyn FnMut(&str),
 ) -> Result<Built> {
     cache::check_path(ctx.cache())?;
     cache::check_path(request.tree)?;
-    let folder = Folder::open(ctx, toolchain, request, &request.flavour.to_string())?;
+    let folder = Folder::open(ctx, toolchain, request, name)?;
     if whole {
         folder.empty()?;
     }

@@ -36,14 +36,19 @@ impl Task for Doctor {
         if self.fix {
             install::ensure(ctx, &required, minimum)?;
         }
-        let survey = toolchain::survey(ctx, &machine, &[required.as_slice(), &[Purpose::Optional]].concat(), minimum);
+        let survey = toolchain::survey(
+            ctx,
+            &machine,
+            &[required.as_slice(), &[Purpose::Verify, Purpose::Optional]].concat(),
+            minimum,
+        );
         println!("{:<20} {:<10} {:<10} where", "what", "needed", "found");
         for (need, finding) in &survey {
             println!("{}", row(need, finding));
         }
         let lacking: Vec<&Need> = survey
             .iter()
-            .filter(|(need, finding)| need.purpose != Purpose::Optional && matches!(finding, Finding::Lacking { .. }))
+            .filter(|(need, finding)| required.contains(&need.purpose) && matches!(finding, Finding::Lacking { .. }))
             .map(|(need, _)| need)
             .collect();
         if lacking.is_empty() {
@@ -60,6 +65,8 @@ impl Task for Doctor {
 fn row(need: &Need, finding: &Finding) -> String {
     let needed = match (need.purpose, need.minimum) {
         (Purpose::Optional, _) => "useful".to_owned(),
+        // `series verify` installs it itself; nothing else takes it.
+        (Purpose::Verify, _) => "to verify".to_owned(),
         (_, Some(minimum)) => format!(">= {minimum}"),
         (_, None) => "any".to_owned(),
     };

@@ -21,6 +21,8 @@ pub enum Purpose {
     Build,
     /// Running a guest.
     Guest,
+    /// Checking patches as `series verify` does.
+    Verify,
     /// Nothing fails without it: it saves time, or is a way out when something else cannot be had.
     Optional,
 }
@@ -169,6 +171,11 @@ pub fn all(minimum: Minimum) -> Vec<Need> {
         compiler("bindgen", minimum.bindgen, Kind::Bindgen),
         // The first with a usable microvm and PVH loader in Debian 12.
         program("qemu-system-x86_64", Purpose::Guest, Some([7, 0, 0]), "qemu-system-x86"),
+        program("perl", Purpose::Verify, None, "perl"),
+        program("python3", Purpose::Verify, Some([3, 9, 0]), "python3"),
+        program("sparse", Purpose::Verify, Some([0, 6, 4]), "sparse"),
+        program("pahole", Purpose::Verify, Some([1, 22, 0]), "dwarves"),
+        program("docutils", Purpose::Verify, None, "python3-docutils"),
         program("ccache", Purpose::Optional, None, "ccache"),
     ]
 }

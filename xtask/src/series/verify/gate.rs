@@ -1,19 +1,20 @@
 //! What each patch has to pass, gate by gate.
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{Site, Step, build, lint, record::cached};
+use super::{
+    Site, content,
+    record::{Keep, cached},
+};
 use crate::{
     cache::Key,
-    progress::say,
     series::{
-        checkpatch::{self, Complaint},
-        folder::{Entry, Folder},
+        checkpatch::{self, Complaint, Exception},
+        folder::Entry,
         patch::Patch,
-        verify::record::Keep,
     },
 };
 
@@ -25,8 +26,13 @@ pub enum Gate {
     Build,
     /// Each built prefix boots and passes the cases that apply.
     Boot,
-    /// With the option off, the whole series brings no symbol of loopfs into the kernel.
+    /// With the option off, no prefix has a symbol of loopfs, and the whole series leaves the loop driver's object as it was
+    /// but for what patches/absent.toml names.
     Absent,
+    /// The whole series passes the whole suite in the default configuration.
+    Suite,
+    /// It passes it in the debug configuration as well, with the kernel's own tests (KUnit) and documentation examples.
+    Kunit,
     /// `checkpatch --strict` has no complaint that is not justified in patches/checkpatch.toml.
     Checkpatch,
     /// rustfmt would change nothing.
@@ -70,6 +76,16 @@ impl Verdict {
         if faults.is_empty() { Self::Passed } else { Self::Failed(faults) }
     }
 
+    /// Both verdicts in one.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Failed(a), Self::Failed(b)) => Self::Failed([a, b].concat()),
+            (Self::Passed | Self::NotConcerned, other) => other,
+            (bad, _) => bad,
+        }
+    }
+
     /// Whether the patch cannot pass: something is wrong, or nobody can tell.
     pub fn is_bad(&self) -> bool {
         matches!(self, Self::Failed(_) | Self::Unchecked(_))
@@ -110,79 +126,65 @@ impl Subject<'_> {
     }
 }
 
-/// Judges every patch by the gates that were chosen, apart from building and booting.
+/// The gates that read the patch and its files, one after the other.
 ///
 /// # Errors
 ///
 /// On Ctrl-C, or when a checker cannot be run at all.
-pub fn judge_all(site: &Site<'_>, folder: &Folder, steps: &mut [Step], faults: &mut Vec<String>) -> Result<()> {
-    let wanted = |gate| site.order.gates.contains(&gate);
-    let subjects: Vec<Subject<'_>> = folder
-        .entries
-        .iter()
-        .enumerate()
-        .filter_map(|(index, entry)| Some(Subject { number: index + 1, entry, patch: entry.patch.as_ref().ok()? }))
-        .collect();
-    let mut verdicts: BTreeMap<(usize, Gate), Verdict> = BTreeMap::new();
-    if wanted(Gate::Checkpatch) {
-        checkpatch_all(site, &subjects, &mut verdicts, faults)?;
-    }
-    if wanted(Gate::Absent) && wanted(Gate::Build) {
-        let last = steps.len() - 1;
-        verdicts.insert((last, Gate::Absent), build::absent(site, last)?);
+pub fn judge(site: &Site<'_>, subject: &Subject<'_>, checkpatch: &mut Checkpatch) -> Result<Vec<(Gate, Verdict)>> {
+    let mut verdicts = Vec::new();
+    if site.wants(Gate::Checkpatch) {
+        verdicts.push((Gate::Checkpatch, checkpatch.judge(site, subject)?));
     }
     let checkers: [(Gate, Checker); 3] =
-        [(Gate::Rustfmt, lint::rustfmt), (Gate::KernelDoc, lint::kernel_doc), (Gate::Rst, lint::rst)];
-    for (gate, check) in checkers.into_iter().filter(|(gate, _)| wanted(*gate)) {
-        for subject in &subjects {
-            verdicts.insert((subject.number, gate), check(site, subject)?);
-        }
+        [(Gate::Rustfmt, content::rustfmt), (Gate::KernelDoc, content::kernel_doc), (Gate::Rst, content::rst)];
+    for (gate, check) in checkers.into_iter().filter(|(gate, _)| site.wants(*gate)) {
+        verdicts.push((gate, check(site, subject)?));
     }
-    let compilers: [(Gate, Walk); 3] =
-        [(Gate::Sparse, lint::sparse), (Gate::Clippy, lint::clippy), (Gate::Rustdoc, lint::rustdoc)];
-    for (gate, walk) in compilers.into_iter().filter(|(gate, _)| wanted(*gate)) {
-        for (number, verdict) in walk(site, &subjects)? {
-            verdicts.insert((number, gate), verdict);
-        }
-    }
-    for ((number, gate), verdict) in verdicts {
-        if verdict.is_bad() {
-            say(&format!("[{number}/{}] {}: {gate} FAILED", subjects.len(), steps[number].name));
-        }
-        steps[number].gates.push((gate, verdict));
-    }
-    Ok(())
+    Ok(verdicts)
 }
 
 /// Checks one patch.
 type Checker = fn(&Site<'_>, &Subject<'_>) -> Result<Verdict>;
-/// Checks all patches one after the other, each against what the ones before have shown.
-type Walk = fn(&Site<'_>, &[Subject<'_>]) -> Result<Vec<(usize, Verdict)>>;
 
-fn checkpatch_all(
-    site: &Site<'_>,
-    subjects: &[Subject<'_>],
-    verdicts: &mut BTreeMap<(usize, Gate), Verdict>,
-    faults: &mut Vec<String>,
-) -> Result<()> {
-    let exceptions = checkpatch::exceptions(site.ctx)?;
-    let mut used = vec![false; exceptions.len()];
-    for subject in subjects {
+/// checkpatch with the exceptions, of which each has to be of use.
+#[derive(Debug)]
+pub struct Checkpatch {
+    exceptions: Vec<Exception>,
+    used: Vec<bool>,
+}
+
+impl Checkpatch {
+    /// Reads the exceptions.
+    ///
+    /// # Errors
+    ///
+    /// As [`checkpatch::exceptions`].
+    pub fn new(site: &Site<'_>) -> Result<Self> {
+        let exceptions = checkpatch::exceptions(site.ctx)?;
+        Ok(Self { used: vec![false; exceptions.len()], exceptions })
+    }
+
+    fn judge(&mut self, site: &Site<'_>, subject: &Subject<'_>) -> Result<Verdict> {
         let key = Key::default().with("checkpatch 1").with(&site.base.commit).with(&subject.entry.text);
         let complaints: Vec<Complaint> = cached(site.ctx, "checkpatch", key, || {
             Ok((checkpatch::run(site.ctx, &site.tree, &subject.entry.text, false)?, Keep::Yes))
         })?;
-        let left = checkpatch::unjustified(subject.entry.stem(), complaints, &exceptions, &mut used);
-        let left = left.iter().map(ToString::to_string).collect();
-        verdicts.insert((subject.number, Gate::Checkpatch), Verdict::of(left));
+        let left = checkpatch::unjustified(subject.entry.stem(), complaints, &self.exceptions, &mut self.used);
+        Ok(Verdict::of(left.iter().map(ToString::to_string).collect()))
     }
-    for (exception, _) in exceptions.iter().zip(used).filter(|(_, used)| !used) {
-        faults.push(format!(
-            "{}: the exception of {} for {} excuses nothing any more: take it out",
-            checkpatch::EXCEPTIONS,
-            exception.patch,
-            exception.kind
-        ));
+
+    /// What is wrong with the exceptions once all patches were judged.
+    pub fn idle(self) -> Vec<String> {
+        let idle = self.exceptions.iter().zip(self.used).filter(|(_, used)| !used);
+        idle.map(|(exception, _)| {
+            format!(
+                "{}: the exception of {} for {} excuses nothing any more: take it out",
+                checkpatch::EXCEPTIONS,
+                exception.patch,
+                exception.kind
+            )
+        })
+        .collect()
     }
-    Ok(())
 }

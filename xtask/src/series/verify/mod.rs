@@ -2,20 +2,26 @@
 //! and off without a new warning, boots, and passes the cases that apply at that point; and every patch passes the
 //! checkers that maintainers run.
 //!
-//! What was found out is kept by what decides it. Walking along the series, each step finds the build folder of the
-//! step before, so that a changed patch costs itself and those after it.
+//! What was found out is kept by what decides it, each finding at once, so that an interrupted run goes on where it was.
+//! The tree goes along the series once. Each kind of build has a folder of its own, which holds the objects of the step
+//! before, so that a step costs what its patch changes and a changed patch costs itself and those after it.
 
+pub mod absent;
 pub mod boot;
 pub mod build;
+pub mod compile;
+pub mod content;
 pub mod gate;
-pub mod lint;
+pub mod heard;
+pub mod object;
 pub mod record;
+pub mod suite;
 pub mod table;
 pub mod warnings;
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fmt, fs,
     path::{Path, PathBuf},
 };
 
@@ -25,6 +31,7 @@ use serde::Serialize;
 
 use super::{
     folder::{Folder, PATCHES, state_dir},
+    git::Git,
     option::OptionState,
     tree::{self, Prefix, Tree},
 };
@@ -32,20 +39,19 @@ use crate::{
     cache::Key,
     ctx::Ctx,
     error::Failure,
-    kconfig::Flavour,
-    progress::say,
+    progress::{say, seconds},
     source::Base,
     toolchain::{Toolchain, version::Minimum},
 };
+use boot::{History, Manner};
 use build::Built;
-use gate::{Gate, Verdict};
+use gate::{Checkpatch, Gate, Subject, Verdict};
+use suite::Whole;
 use warnings::Warnings;
 
 /// What to verify, and how.
 #[derive(Clone, Debug)]
 pub struct Order {
-    /// The kernel configuration.
-    pub flavour: Flavour,
     /// What each patch has to pass.
     pub gates: BTreeSet<Gate>,
     /// The suite's program.
@@ -66,6 +72,16 @@ pub enum Switch {
     On,
     /// On, by a prompt added for the trial: at this point of the series nobody can turn it on yet.
     Forced,
+}
+
+impl fmt::Display for Switch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Off => "option off",
+            Self::On => "option on",
+            Self::Forced => "option on by force",
+        })
+    }
 }
 
 /// What was found about one prefix: the base, or the series up to a patch.
@@ -106,10 +122,10 @@ impl Step {
 pub struct Report {
     /// The base's version.
     pub version: String,
-    /// The kernel configuration.
-    pub config: String,
     /// The base and each prefix.
     pub steps: Vec<Step>,
+    /// How the whole series ran in the configurations that people test.
+    pub whole: Vec<Whole>,
     /// What is wrong with no patch in particular.
     pub faults: Vec<String>,
 }
@@ -144,27 +160,120 @@ pub fn verify_with(ctx: &Ctx, base: &Base, order: &Order, toolchain: &Toolchain)
     let tree = tree::any_prefix(ctx, base)?;
     let site = Site { ctx, base, order, toolchain, prefixes: &prefixes, tree };
 
-    let mut steps: Vec<Step> = prefixes
+    let subjects: Vec<Subject<'_>> = folder
+        .entries
         .iter()
         .enumerate()
-        .map(|(number, _)| {
-            let entry = number.checked_sub(1).and_then(|index| folder.entries.get(index));
-            let patch = entry.and_then(|entry| entry.patch.as_ref().ok());
-            Step {
-                number,
-                name: entry.map_or_else(|| format!("Linux {}", base.version), |entry| entry.stem().to_owned()),
-                lines: patch.map(lines).unwrap_or_default(),
-                builds: Vec::new(),
-                gates: Vec::new(),
-            }
-        })
+        .filter_map(|(index, entry)| Some(Subject { number: index + 1, entry, patch: entry.patch.as_ref().ok()? }))
         .collect();
-    if order.gates.contains(&Gate::Build) {
-        site.build_all(&mut steps)?;
+    let mut walk =
+        Walk { site: &site, built: Warnings::default(), linted: Default::default(), ran: History::default() };
+    let mut checkpatch = Checkpatch::new(&site)?;
+    let mut report = Report { version: base.version.clone(), steps: Vec::new(), whole: Vec::new(), faults: Vec::new() };
+    for number in 0..prefixes.len() {
+        let subject = number.checked_sub(1).map(|index| &subjects[index]);
+        let start = std::time::Instant::now();
+        let mut step = Step {
+            number,
+            name: subject.map_or_else(|| format!("Linux {}", base.version), |s| s.entry.stem().to_owned()),
+            lines: subject.map(|subject| lines(subject.patch)).unwrap_or_default(),
+            builds: Vec::new(),
+            gates: Vec::new(),
+        };
+        walk.build(&mut step)?;
+        match subject {
+            None => walk.linted.start(&site, &subjects)?,
+            Some(subject) => {
+                step.gates.extend(gate::judge(&site, subject, &mut checkpatch)?);
+                step.gates.extend(walk.linted.judge(&site, subject)?);
+            }
+        }
+        if number + 1 == prefixes.len() {
+            walk.conclude(&mut step, &mut report)?;
+        }
+        tell(&step, prefixes.len() - 1, start.elapsed());
+        report.steps.push(step);
     }
-    let mut faults = Vec::new();
-    gate::judge_all(&site, &folder, &mut steps, &mut faults)?;
-    Ok(Report { version: base.version.clone(), config: order.flavour.to_string(), steps, faults })
+    if order.gates.contains(&Gate::Checkpatch) {
+        report.faults.extend(checkpatch.idle());
+    }
+    Ok(report)
+}
+
+/// Says in one paragraph how a step fares.
+fn tell(step: &Step, of: usize, took: std::time::Duration) {
+    let bad: Vec<String> =
+        step.gates.iter().filter(|(_, verdict)| verdict.is_bad()).map(|(gate, _)| gate.to_string()).collect();
+    let gates = step.gates.iter().filter(|(_, verdict)| !verdict.is_skipped()).count();
+    say(&format!("[{}/{of}] {} ({})", step.number, step.name, seconds(took)));
+    for built in &step.builds {
+        say(&format!("    {built}"));
+    }
+    if bad.is_empty() {
+        say(&format!("    {gates} checks passed"));
+    } else {
+        say(&format!("    FAILED: {}", bad.join(", ")));
+    }
+}
+
+/// What is learned on the way along the series.
+#[derive(Debug)]
+struct Walk<'a> {
+    site: &'a Site<'a>,
+    built: Warnings,
+    linted: compile::Walk,
+    ran: History,
+}
+
+impl Walk<'_> {
+    /// Builds and boots the prefix of `step`, with the option off, and on where there is one.
+    fn build(&mut self, step: &mut Step) -> Result<()> {
+        let site = self.site;
+        if !site.wants(Gate::Build) {
+            return Ok(());
+        }
+        let number = step.number;
+        for switch in std::iter::once(Switch::Off).chain(site.switch_on(number)) {
+            let (mut built, record) = build::build(site, number, switch, &mut self.built)?;
+            if let Some(record) = record {
+                if switch == Switch::Off && site.wants(Gate::Absent) && number > 0 {
+                    step.gates.push((Gate::Absent, absent::symbols(&record.own)));
+                }
+                if site.wants(Gate::Boot) {
+                    let is_last = number + 1 == site.prefixes.len();
+                    let name = format!("prefix {number}, {switch}");
+                    let manner = Manner { config: "default", skip_unmet: true };
+                    let vmlinux = || build::vmlinux(site, number, switch);
+                    let is_good = |ran: &boot::Ran| self.ran.judge(ran, is_last).is_good();
+                    let ran = boot::run(site, &record.vmlinux, &name, manner, vmlinux, is_good)?;
+                    built.boot = Some(self.ran.judge(&ran, is_last));
+                    self.ran.learn(&ran, number);
+                }
+            }
+            step.builds.push(built);
+        }
+        Ok(())
+    }
+
+    /// What only the whole series can show.
+    fn conclude(&mut self, step: &mut Step, report: &mut Report) -> Result<()> {
+        if self.site.wants(Gate::Absent) && step.number > 0 {
+            let verdict = absent::object(self.site, &mut report.faults)?;
+            let so_far = step.gates.iter_mut().find(|(gate, _)| *gate == Gate::Absent);
+            match so_far {
+                Some((_, before)) => *before = std::mem::replace(before, Verdict::Passed).and(verdict),
+                None => step.gates.push((Gate::Absent, verdict)),
+            }
+        }
+        for gate in [Gate::Suite, Gate::Kunit] {
+            if self.site.wants(gate) && self.site.switch_on(step.number).is_some() {
+                let (verdict, whole) = suite::run(self.site, gate)?;
+                step.gates.push((gate, verdict));
+                report.whole.extend(whole);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What all steps have in common.
@@ -200,23 +309,35 @@ impl Site<'_> {
         Ok(tree)
     }
 
-    /// Builds and boots each prefix, first all with the option off, so that the option is switched only once.
-    fn build_all(&self, steps: &mut [Step]) -> Result<()> {
-        let mut known = Warnings::default();
-        for on in [false, true] {
-            for (number, step) in steps.iter_mut().enumerate() {
-                let switch = match (on, self.prefixes[number].option) {
-                    (false, _) => Switch::Off,
-                    (true, OptionState::Absent) => continue,
-                    (true, OptionState::Hidden) => Switch::Forced,
-                    (true, OptionState::Offered) => Switch::On,
-                };
-                let built = build::build(self, number, switch, &mut known)?;
-                say(&format!("[{number}/{}] {}, {built}", self.prefixes.len() - 1, step.name));
-                step.builds.push(built);
-            }
+    /// Whether a gate was chosen.
+    pub fn wants(&self, gate: Gate) -> bool {
+        self.order.gates.contains(&gate)
+    }
+
+    /// How the option can be on with `number` patches, if it can.
+    pub fn switch_on(&self, number: usize) -> Option<Switch> {
+        match self.prefixes[number].option {
+            OptionState::Absent => None,
+            OptionState::Hidden => Some(Switch::Forced),
+            OptionState::Offered => Some(Switch::On),
         }
-        Ok(())
+    }
+
+    /// What identifies the sources of a prefix, with the prompt that [`Switch::Forced`] adds.
+    pub fn tree_key(&self, number: usize, switch: Switch) -> String {
+        let tree = &self.prefixes[number].tree;
+        if switch == Switch::Forced { format!("{tree} with a prompt") } else { tree.clone() }
+    }
+
+    /// The content of the file `path` of the prefix of `number` patches, if it has such a file.
+    ///
+    /// # Errors
+    ///
+    /// When git cannot be started.
+    pub fn content(&self, number: usize, path: &str) -> Result<Option<Vec<u8>>> {
+        let git = Git::new(&self.tree, self.ctx.verbose);
+        let output = git.attempt(["cat-file", "blob", &format!("{}:{path}", self.prefixes[number].commit)])?;
+        Ok(output.status.success().then_some(output.stdout))
     }
 }
 

@@ -1,6 +1,10 @@
 //! What was found out, kept by what decides it.
 
-use std::{fs, io::Write as _, path::Path};
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result};
 use serde::{Serialize, de::DeserializeOwned};
@@ -20,16 +24,33 @@ pub fn cached<T: Serialize + DeserializeOwned>(
     key: Key,
     find: impl FnOnce() -> Result<(T, Keep)>,
 ) -> Result<T> {
-    let path = ctx.cache().join("verify").join(kind).join(format!("{}.json", key.name()));
-    // A record that cannot be read is found out again.
-    if let Some(known) = fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()) {
+    let key = key.name();
+    if let Some(known) = self::find(ctx, kind, &key) {
         return Ok(known);
     }
     let (found, keep) = find()?;
     if keep == Keep::Yes {
-        write(&path, &serde_json::to_vec(&found).context("cannot write down a finding")?)?;
+        self::keep(ctx, kind, &key, &found)?;
     }
     Ok(found)
+}
+
+/// What is known under `kind` and `key`; a record that cannot be read is none.
+pub fn find<T: DeserializeOwned>(ctx: &Ctx, kind: &str, key: &str) -> Option<T> {
+    serde_json::from_slice(&fs::read(path(ctx, kind, key)).ok()?).ok()
+}
+
+/// Keeps `found` under `kind` and `key`.
+///
+/// # Errors
+///
+/// When the cache cannot be written.
+pub fn keep<T: Serialize>(ctx: &Ctx, kind: &str, key: &str, found: &T) -> Result<()> {
+    write(&path(ctx, kind, key), &serde_json::to_vec(found).context("cannot write down a finding")?)
+}
+
+fn path(ctx: &Ctx, kind: &str, key: &str) -> PathBuf {
+    ctx.cache().join("verify").join(kind).join(format!("{key}.json"))
 }
 
 /// Whether a finding is kept.

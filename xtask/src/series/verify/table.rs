@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 
-use super::{Report, Step, Switch, build::Built};
+use super::{Report, Step, build::Built};
 
 /// The table and what is wrong, for a terminal.
 pub fn full(report: &Report) -> String {
     let mut text = plain(report);
     for step in &report.steps {
         for built in &step.builds {
-            let switch = if built.switch == Switch::Off { "option off" } else { "option on" };
+            let switch = built.switch;
             for fault in built.fault.iter().chain(&built.new_warnings) {
                 let _ = write!(text, "\n{}, {switch}: {}", step.name, indent(fault));
             }
@@ -51,9 +51,18 @@ pub fn plain(report: &Report) -> String {
     }
     let _ = write!(
         text,
-        "Linux {}, configuration {}; where there are two numbers, the option is off and on.",
-        report.version, report.config
+        "Linux {}. Where there are two numbers, the option is off and on. A case\n\
+         counts from the patch on that makes it pass, and has to pass from then on.",
+        report.version
     );
+    for whole in &report.whole {
+        let (config, passed, skipped) = (&whole.config, whole.passed, whole.skipped);
+        let _ = write!(text, "\nAll patches, configuration {config}: {passed} cases passed, {skipped} skipped");
+        if whole.kunit > 0 {
+            let _ = write!(text, ",\n  and {} KUnit tests and documentation examples passed", whole.kunit);
+        }
+        text.push('.');
+    }
     text
 }
 
@@ -76,7 +85,7 @@ fn row(step: &Step) -> Vec<String> {
         None => "-".to_owned(),
     };
     let cases = |built: &Built| match &built.boot {
-        Some(boot) if boot.failed > 0 => format!("{} FAILED", boot.failed),
+        Some(boot) if !boot.faults.is_empty() => format!("{} FAILED", boot.faults.len()),
         Some(boot) => boot.passed.to_string(),
         None => "-".to_owned(),
     };
@@ -108,16 +117,17 @@ fn indent(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::series::verify::{
-        Lines,
+        Lines, Switch,
         boot::Boot,
         gate::{Gate, Verdict},
+        suite::Whole,
     };
 
     fn report() -> Report {
         let boot = |failed| Boot {
             boot_ms: Some(1234),
             passed: 57,
-            failed,
+            not_yet: 3,
             skipped: 2,
             faults: (0..failed).map(|_| "a/root: EBUSY".to_owned()).collect(),
         };
@@ -136,7 +146,8 @@ mod tests {
             gates: vec![(Gate::Checkpatch, Verdict::Passed)],
         };
         let steps = vec![step(0, "Linux 7.3.4", 0), step(1, "0001-loop-undo-the-backing-file-when-it-is-refused", 1)];
-        Report { version: "7.3.4".to_owned(), config: "default".to_owned(), steps, faults: Vec::new() }
+        let whole = Whole { config: "debug".to_owned(), passed: 311, skipped: 1, kunit: 250, failures: Vec::new() };
+        Report { version: "7.3.4".to_owned(), steps, whole: vec![whole], faults: Vec::new() }
     }
 
     #[test]
@@ -144,6 +155,8 @@ mod tests {
         let text = full(&report());
         let table: Vec<&str> = text.lines().take(3).collect();
         assert!(table.iter().all(|line| line.len() <= 78), "{text}");
+        assert!(plain(&report()).lines().all(|line| line.len() <= 80), "{text}");
+        assert!(text.contains("configuration debug: 311 cases passed, 1 skipped,\n  and 250 KUnit tests"), "{text}");
         assert!(table[1].contains("42/42") && table[1].contains("57/57"), "{text}");
         assert!(table[2].contains("57/1 FAILED"), "{text}");
         assert!(

@@ -7,7 +7,6 @@ use clap::{Args, ValueEnum as _};
 
 use crate::{
     ctx::Ctx,
-    kconfig::Flavour,
     series::verify::{self, Order, gate::Gate, table},
     source,
     suite::binary,
@@ -27,9 +26,6 @@ use crate::{
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Verify {
-    /// The kernel configuration; with the debug one, KUnit and doctests run as well.
-    #[arg(long, value_enum, default_value_t = Flavour::Default)]
-    config: Flavour,
     /// Only this gate; may be given several times.
     #[arg(long, value_name = "GATE", value_enum)]
     gate: Vec<Gate>,
@@ -57,12 +53,12 @@ impl Task for Verify {
             }
             return Ok(());
         }
-        install::ensure(ctx, &[Purpose::Source, Purpose::Build, Purpose::Guest], Minimum::default())?;
+        install::ensure(ctx, &[Purpose::Source, Purpose::Build, Purpose::Guest, Purpose::Verify], Minimum::default())?;
         let base = source::base(ctx, self.from.as_deref())?;
         let suite = binary::build(ctx)?;
         let cases = binary::cases(&suite, ctx.verbose)?;
         let program = std::env::current_exe().context("cannot find this program")?;
-        let order = Order { flavour: self.config, gates: self.gates(), suite, cases, program };
+        let order = Order { gates: self.gates(), suite, cases, program };
         let report = verify::verify(ctx, &base, &order)?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&report)?);
