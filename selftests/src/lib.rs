@@ -1,6 +1,7 @@
 //! The loopfs test suite: its cases, and the guest half of the harness that runs them.
 
 pub mod backing;
+pub mod bench;
 pub mod block;
 pub mod case;
 pub mod cases;

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
 use loopfs_selftests::{
-    cases,
+    bench, cases,
     harness::{channel::Channel, init, isolate, listing, on_machine},
     tour,
 };
@@ -39,6 +39,13 @@ enum Command {
     },
     /// Show step by step, on this kernel, what an ordinary user can do with an instance.
     Tour,
+    /// Measure what calls cost, a line of JSON each. Only a guest whose clock counts instructions makes sense of it, and
+    /// only one that is thrown away: `cargo xtask bench kernel` boots it.
+    #[command(hide = true)]
+    Bench {
+        #[command(subcommand)]
+        what: bench::What,
+    },
     /// The process of one case; started by the runner.
     #[command(hide = true)]
     Case { name: String, who: String, channel: RawFd },
@@ -63,6 +70,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             )
         }
         Command::Tour => tour::run().map(|()| ExitCode::SUCCESS),
+        Command::Bench { what } => bench::run(what).map(|()| ExitCode::SUCCESS),
         Command::Case { name, who, channel } => case(&name, &who, channel),
     }
 }

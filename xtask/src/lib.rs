@@ -1,5 +1,6 @@
 //! The library behind `cargo xtask`: gets a kernel, applies the series, builds, boots and tests it.
 
+pub mod bench;
 pub mod cache;
 pub mod ctx;
 pub mod error;

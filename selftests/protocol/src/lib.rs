@@ -11,11 +11,13 @@
 
 mod case_info;
 mod command;
+mod cost;
 mod event;
 mod marker;
 
 pub use case_info::{CaseInfo, trial_id};
 pub use command::{Clock, Command, Missing, Window};
+pub use cost::{Act, COUNTED_CLOCK, Cost, Others, Party};
 pub use event::{EVENT_PREFIX, Event};
 pub use marker::Marker;
 

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what things cost.
 
 mod harness;
+mod kernel;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -10,7 +11,7 @@ use crate::ctx::Ctx;
 
 /// Measures what things cost, and prints tables
 ///
-/// Example: cargo xtask bench harness
+/// Example: cargo xtask bench kernel
 #[derive(Debug, clap::Args)]
 pub struct Bench {
     #[command(subcommand)]
@@ -20,12 +21,14 @@ pub struct Bench {
 #[derive(Debug, Subcommand)]
 enum What {
     Harness(harness::Harness),
+    Kernel(kernel::Kernel),
 }
 
 impl Task for Bench {
     fn run(self, ctx: &Ctx) -> Result<()> {
         match self.what {
             What::Harness(harness) => harness.run(ctx),
+            What::Kernel(kernel) => kernel.run(ctx),
         }
     }
 }

@@ -27,10 +27,10 @@ use crate::{
 /// How many runs' recordings of consoles are kept.
 const KEPT: usize = 20;
 
-/// Options on the guest.
+/// Options on what a guest is made of.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Guest")]
-pub struct GuestOptions {
+pub struct Parts {
     /// Boot this vmlinux instead of building one.
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
@@ -43,6 +43,14 @@ pub struct GuestOptions {
     /// Use this QEMU.
     #[arg(long, value_name = "PROGRAM", env = "LOOPFS_QEMU")]
     qemu: Option<PathBuf>,
+}
+
+/// Options on the guest.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Guest")]
+pub struct GuestOptions {
+    #[command(flatten)]
+    parts: Parts,
     /// How the guest's instructions are run.
     #[arg(long, value_enum, default_value_t)]
     accel: Choice,
@@ -66,11 +74,9 @@ pub struct Prepared {
     pub machine: Machine,
     /// An empty folder for the consoles' recordings.
     pub logs: PathBuf,
-    /// What the person should know about it.
-    pub told: String,
 }
 
-impl GuestOptions {
+impl Parts {
     /// The suite's program: the one named, or one just built.
     ///
     /// # Errors
@@ -83,17 +89,7 @@ impl GuestOptions {
         }
     }
 
-    /// How many CPUs the person wants.
-    pub fn cpus(&self) -> Option<usize> {
-        self.smp.map(usize::from)
-    }
-
-    /// Whether the guest waits for a debugger.
-    pub fn has_debugger(&self) -> bool {
-        self.gdb
-    }
-
-    /// Builds or finds all that a guest with the root `root` needs; `cases` decide symbols of the kernel.
+    /// Builds or finds all that a guest with the root `root` needs, to run with TCG; `cases` decide symbols of the kernel.
     ///
     /// # Errors
     ///
@@ -119,7 +115,7 @@ impl GuestOptions {
         let qemu = Qemu::find(self.qemu.as_deref(), ctx.verbose)?;
         let logs = new_log_folder(ctx)?;
         let debug = flavour == Flavour::Debug;
-        let mut machine = Machine {
+        let machine = Machine {
             kernel,
             initramfs,
             accel: Accel::tcg(),
@@ -128,16 +124,56 @@ impl GuestOptions {
             memory_mib: if debug { 1024 } else { 512 },
             // KUnit reports at the level of information; otherwise warnings are all that is of interest.
             log_level: if debug { 7 } else { 5 },
-            append: self.append.clone(),
+            append: None,
             with_streams: false,
             gdb: None,
         };
+        Ok(Prepared { qemu, machine, logs })
+    }
+}
+
+impl GuestOptions {
+    /// As [`Parts::suite`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn suite(&self, ctx: &Ctx) -> Result<PathBuf> {
+        self.parts.suite(ctx)
+    }
+
+    /// How many CPUs the person wants.
+    pub fn cpus(&self) -> Option<usize> {
+        self.smp.map(usize::from)
+    }
+
+    /// Whether the guest waits for a debugger.
+    pub fn has_debugger(&self) -> bool {
+        self.gdb
+    }
+
+    /// As [`Parts::prepare`], with the accelerator decided on; also returns what the person should know about it.
+    ///
+    /// # Errors
+    ///
+    /// As there, and when KVM was asked for by name and does not work.
+    pub fn prepare(
+        &self,
+        ctx: &Ctx,
+        flavour: Flavour,
+        root: &Initramfs,
+        cases: &[CaseInfo],
+    ) -> Result<(Prepared, String)> {
+        let mut prepared = self.parts.prepare(ctx, flavour, root, cases)?;
+        let machine = &mut prepared.machine;
+        machine.append.clone_from(&self.append);
+        let device = Path::new(accel::KVM);
         let Decision { accel, reason } =
-            accel::decide(self.accel, Path::new(accel::KVM), &qemu, &machine, ctx.cache(), ctx.verbose)?;
+            accel::decide(self.accel, device, &prepared.qemu, machine, ctx.cache(), ctx.verbose)?;
         machine.accel = accel;
         let told = format!("guest: {}, accelerator {} ({reason})", machine.kernel.display(), accel.name());
         if self.gdb {
-            let socket = logs.join("gdb.sock");
+            let socket = prepared.logs.join("gdb.sock");
             progress::say(&format!(
                 "debugger: gdb {} -ex 'target remote {}'",
                 machine.kernel.display(),
@@ -145,7 +181,7 @@ impl GuestOptions {
             ));
             machine.gdb = Some(socket);
         }
-        Ok(Prepared { qemu, machine, logs, told })
+        Ok((prepared, told))
     }
 
     /// These options as words of a command line, each with a space before it.
@@ -153,13 +189,13 @@ impl GuestOptions {
         let mut words = String::new();
         let mut word = |name: &str, value: String| words.push_str(&format!(" --{name} {value}"));
         let path = |path: &PathBuf| format!("'{}'", path.display());
-        if let Some(kernel) = &self.kernel {
+        if let Some(kernel) = &self.parts.kernel {
             word("kernel", path(kernel));
         }
-        if let Some(from) = &self.from {
+        if let Some(from) = &self.parts.from {
             word("from", path(from));
         }
-        if let Some(suite) = &self.suite {
+        if let Some(suite) = &self.parts.suite {
             word("suite", path(suite));
         }
         if let Some(append) = &self.append {

@@ -22,11 +22,12 @@ use crate::{
         session::{Session, Stillborn, log_path},
     },
     terminal::Terminal,
-    vm::{guest::Guest, initramfs::Initramfs, programs},
+    vm::{
+        guest::Guest,
+        initramfs::{INIT, Initramfs},
+        programs,
+    },
 };
-
-/// Where the suite's program is in the guest.
-const SUITE: &str = "/init";
 
 /// Boots the patched kernel: a tour of loopfs and then a shell, or one command
 ///
@@ -48,12 +49,12 @@ impl Task for Run {
         let suite = self.guest.suite(ctx)?;
         let cases = binary::cases(&suite, ctx.verbose)?;
         let mut root = Initramfs::new(&suite);
-        root.link("usr/bin/loopfs-selftests", Path::new(SUITE));
+        root.link("usr/bin/loopfs-selftests", Path::new(INIT));
         programs::add(&mut root, ctx.verbose)?;
-        let mut prepared = self.guest.prepare(ctx, self.config, &root, &cases)?;
+        let (mut prepared, told) = self.guest.prepare(ctx, self.config, &root, &cases)?;
         // Nothing of ours gets between what a command prints.
         if self.command.is_empty() || ctx.verbose {
-            progress::say(&prepared.told);
+            progress::say(&told);
         }
         prepared.machine.with_streams = true;
         prepared.machine.cpus = self.guest.cpus().unwrap_or(1);
@@ -84,7 +85,7 @@ impl Run {
         if !self.command.is_empty() {
             return exec(session, &self.command, interactive);
         }
-        exec(session, &[SUITE.to_owned(), "tour".to_owned()], false)?;
+        exec(session, &[INIT.to_owned(), "tour".to_owned()], false)?;
         if interactive {
             progress::say("\na shell in the guest; `exit` or Ctrl-] ends it");
             let shell =

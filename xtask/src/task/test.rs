@@ -116,8 +116,8 @@ impl Task for Test {
             return Ok(());
         }
         let trials = select(&cases, &self.filter).context(Failure::Environment)?;
-        let guest = self.guest.prepare(ctx, self.config, &Initramfs::new(&program), &cases)?;
-        progress::say(&guest.told);
+        let (guest, told) = self.guest.prepare(ctx, self.config, &Initramfs::new(&program), &cases)?;
+        progress::say(&told);
         let setup = self.setup(ctx, guest)?;
 
         let seed = self.seed();

@@ -30,6 +30,9 @@ pub enum Accel {
         /// The rate of the guest's time stamp counter, which is the host's.
         tsc_khz: Option<u64>,
     },
+    /// By QEMU's translator, which counts them: the guest's clock advances by a nanosecond with each, and jumps to the
+    /// next timer when there is nothing to run. For one CPU.
+    Counted,
 }
 
 /// What the person asks for.
@@ -74,7 +77,14 @@ impl Accel {
         match self {
             Self::Kvm => "kvm",
             Self::Tcg { .. } => "tcg,thread=multi",
+            Self::Counted => "tcg,thread=single",
         }
+    }
+
+    /// QEMU's `-icount`, where instructions are counted.
+    pub fn icount(self) -> Option<&'static str> {
+        // One nanosecond an instruction (2 to the power of 0), and no waiting for timers.
+        (self == Self::Counted).then_some("shift=0,sleep=off")
     }
 
     /// QEMU's `-cpu`.
@@ -83,6 +93,9 @@ impl Accel {
             Self::Kvm => "host",
             // The small models have no RDRAND, and a guest without it waits for random numbers.
             Self::Tcg { .. } => "max",
+            // Each round of a string instruction counts. With these two, memory is cleared by bytes, which no real CPU
+            // pays for one by one.
+            Self::Counted => "max,erms=off,fsrm=off",
         }
     }
 
@@ -91,6 +104,8 @@ impl Accel {
         match self {
             Self::Kvm => None,
             Self::Tcg { tsc_khz } => tsc_khz,
+            // One tick an instruction.
+            Self::Counted => Some(1_000_000),
         }
     }
 
@@ -99,6 +114,7 @@ impl Accel {
         match self {
             Self::Kvm => "kvm",
             Self::Tcg { .. } => "tcg",
+            Self::Counted => "tcg with counted instructions",
         }
     }
 }

@@ -15,6 +15,9 @@ use cpio::{
 
 use crate::cache::Key;
 
+/// Where the program is that a root is made with: the guest's first process.
+pub const INIT: &str = "/init";
+
 /// What one entry of the archive is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Content {

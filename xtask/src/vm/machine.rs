@@ -63,6 +63,9 @@ impl Machine {
         line.pair("-name", "loopfs");
         line.pair("-M", "microvm,acpi=off,x-option-roms=off");
         line.pair("-accel", self.accel.as_argument()).pair("-cpu", self.accel.cpu_model());
+        if let Some(icount) = self.accel.icount() {
+            line.pair("-icount", icount);
+        }
         line.pair("-smp", &self.cpus.to_string()).pair("-m", &self.memory_mib.to_string());
 
         line.channel("console", fds.console).pair("-serial", "chardev:console");
@@ -202,6 +205,17 @@ mod tests {
     fn the_persons_words_come_last_so_that_they_count() {
         let machine = Machine { append: Some("loglevel=8 nosmp".to_owned()), ..machine() };
         assert!(machine.kernel_command_line().ends_with(" loglevel=8 nosmp"));
+    }
+
+    #[test]
+    fn a_machine_that_counts_has_a_clock_of_one_tick_an_instruction() {
+        let counted = Machine { accel: Accel::Counted, ..machine() };
+        let words = words(&counted, &FDS);
+        let at = words.iter().position(|word| word == "-icount").unwrap();
+        assert_eq!(words[at + 1], "shift=0,sleep=off");
+        let kernel = counted.kernel_command_line();
+        assert!(kernel.split(' ').any(|word| word == loopfs_protocol::COUNTED_CLOCK), "{kernel}");
+        assert!(!super::tests::words(&machine(), &FDS).contains(&"-icount".to_owned()));
     }
 
     #[test]
