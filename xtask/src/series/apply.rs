@@ -130,7 +130,8 @@ pub enum Class {
     Unfit(Problem),
 }
 
-/// Tries each of `patches` on `base` in its turn; one that does not fit is left out and the next ones are still tried.
+/// Tries each of `patches` on `base` in its turn. Where one conflicts, its side is taken, so that those behind it are
+/// judged by what they change themselves; one that does not go on even so is left out.
 ///
 /// # Errors
 ///
@@ -159,12 +160,29 @@ pub fn classify(scratch: &Scratch, base: &str, patches: &[Input]) -> Result<Vec<
             classes.push(Class::ThreeWay);
             continue;
         }
+        let resolved = take_theirs(git)?;
+        let tip = git.line(["rev-parse", "HEAD"])?;
         git.attempt(["am", "--abort"])?;
         git.read(["reset", "-q", "--hard", &head])?;
         classes.push(Class::Conflicts(reject(git, input, &patch, said)?));
-        git.read(["reset", "-q", "--hard", &head])?;
+        git.read(["reset", "-q", "--hard", if resolved { &tip } else { &head }])?;
     }
     Ok(classes)
+}
+
+/// Resolves the conflicts of a three-way merge that has stopped in favour of the patch, and commits it. Returns whether
+/// that was possible.
+fn take_theirs(git: &Git) -> Result<bool> {
+    let unmerged = git.read(["diff", "--name-only", "--diff-filter=U", "-z"])?;
+    let paths: BTreeSet<&str> = unmerged.split('\0').filter(|path| !path.is_empty()).collect();
+    for path in &paths {
+        // A file that the patch deletes has no side of the patch.
+        if !git.attempt(["checkout", "-q", "--theirs", "--", path])?.status.success() {
+            return Ok(false);
+        }
+        git.read(["add", "--force", "--sparse", "--", path])?;
+    }
+    Ok(!paths.is_empty() && git.attempt(["am", "--continue"])?.status.success())
 }
 
 /// Hands `patches` to one `git am` and returns what it said if it stopped.

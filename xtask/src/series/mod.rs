@@ -4,6 +4,7 @@
 //! byte. Commits made from the patches are reproducible: the same files give the same commit ids on every machine.
 
 pub mod apply;
+pub mod bases;
 pub mod changes;
 pub mod check;
 pub mod checkpatch;

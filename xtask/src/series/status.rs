@@ -3,7 +3,7 @@
 use std::fmt;
 
 use anyhow::Result;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     apply::{self, Class},
@@ -14,7 +14,7 @@ use super::{
 use crate::{ctx::Ctx, source::Base};
 
 /// How a series meets a base.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Status {
     /// The base's version.
     pub version: String,
@@ -25,12 +25,12 @@ pub struct Status {
 }
 
 /// One patch.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Row {
     /// The patch's file name.
     pub name: String,
     /// One of the words in the table of [`Status`]'s text form, such as `applies` or `three-way`.
-    pub class: &'static str,
+    pub class: String,
     /// Lines added.
     pub added: usize,
     /// Lines removed.
@@ -84,7 +84,7 @@ pub fn status(ctx: &Ctx, base: &Base, also: Option<&Base>) -> Result<Status> {
             Class::Unfit(problem) => Some(problem.to_string()),
             Class::Applies | Class::ThreeWay => None,
         };
-        Row { name: entry.name.clone(), class: word, added, removed, detail }
+        Row { name: entry.name.clone(), class: word.to_owned(), added, removed, detail }
     });
     Ok(Status {
         version: base.version.clone(),
@@ -120,7 +120,7 @@ impl fmt::Display for Status {
         for row in &self.patches {
             match counts.iter_mut().find(|(class, _)| *class == row.class) {
                 Some((_, count)) => *count += 1,
-                None => counts.push((row.class, 1)),
+                None => counts.push((row.class.as_str(), 1)),
             }
         }
         let counts: Vec<String> = counts.iter().map(|(class, count)| format!("{count} {class}")).collect();

@@ -21,7 +21,7 @@ use crate::{
     progress::{self, Progress},
     series::git::Git,
 };
-use spec::{Candidate, Spec};
+use spec::{Candidate, Other, Spec};
 
 /// A commit the series can be applied to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,12 +76,30 @@ pub fn base(ctx: &Ctx, from: Option<&Path>) -> Result<Base> {
     let spec = Spec::read(&ctx.root().join("patches/base.toml"))?;
     let base = match from {
         Some(path) => local::base(ctx, path)?,
-        None => pinned(ctx, &spec)?,
+        None => pinned(ctx, &spec.version, &spec.candidates)?,
     };
     if base.version != spec.version {
         progress::say(&format!("note: the series is made for Linux {}, and this is {}", spec.version, base.version));
     }
     Ok(base)
+}
+
+/// The other kernels that `patches/base.toml` knows.
+///
+/// # Errors
+///
+/// When the file cannot be read.
+pub fn others(ctx: &Ctx) -> Result<Vec<Other>> {
+    Ok(Spec::read(&ctx.root().join("patches/base.toml"))?.others)
+}
+
+/// Gets another kernel, as [`base`] does.
+///
+/// # Errors
+///
+/// Why it cannot be had.
+pub fn other(ctx: &Ctx, other: &Other) -> Result<Base> {
+    pinned(ctx, &other.version, &other.candidates)
 }
 
 /// The base, if the cache has it already.
@@ -91,11 +109,11 @@ pub fn base(ctx: &Ctx, from: Option<&Path>) -> Result<Base> {
 /// When `patches/base.toml` or the entry in the cache cannot be read.
 pub fn cached(ctx: &Ctx) -> Result<Option<Base>> {
     let spec = Spec::read(&ctx.root().join("patches/base.toml"))?;
-    cached_of(ctx, &spec)
+    cached_of(ctx, &spec.version, &spec.candidates)
 }
 
-fn cached_of(ctx: &Ctx, spec: &Spec) -> Result<Option<Base>> {
-    let entries = spec.candidates.iter().map(|candidate| ctx.cache().join("base").join(key(spec, candidate)));
+fn cached_of(ctx: &Ctx, version: &str, candidates: &[Candidate]) -> Result<Option<Base>> {
+    let entries = candidates.iter().map(|candidate| ctx.cache().join("base").join(key(version, candidate)));
     entries
         .into_iter()
         .find(|entry| entry.is_dir())
@@ -103,26 +121,22 @@ fn cached_of(ctx: &Ctx, spec: &Spec) -> Result<Option<Base>> {
         .transpose()
 }
 
-fn pinned(ctx: &Ctx, spec: &Spec) -> Result<Base> {
-    if let Some(base) = cached_of(ctx, spec)? {
+fn pinned(ctx: &Ctx, version: &str, candidates: &[Candidate]) -> Result<Base> {
+    if let Some(base) = cached_of(ctx, version, candidates)? {
         return Ok(base);
     }
     let folder = ctx.cache().join("base");
     let mut failures = String::new();
-    for candidate in &spec.candidates {
-        let what = format!("Linux {} from {candidate}", spec.version);
-        let made = cache::entry(&folder, &key(spec, candidate), &what, |half| {
+    for candidate in candidates {
+        let what = format!("Linux {version} from {candidate}");
+        let made = cache::entry(&folder, &key(version, candidate), &what, |half| {
             let tarball = match candidate {
                 Candidate::Debian(package) => debian::fetch(ctx, package, half)?,
-                Candidate::KernelOrg { sha256 } => kernel_org::fetch(
-                    &kernel_org::Site::default(),
-                    &spec.version,
-                    sha256.as_deref(),
-                    half,
-                    ctx.verbose,
-                )?,
+                Candidate::KernelOrg { sha256 } => {
+                    kernel_org::fetch(&kernel_org::Site::default(), version, sha256.as_deref(), half, ctx.verbose)?
+                }
             };
-            unpack(&tarball, half, &format!("Linux {}", spec.version), ctx.verbose)?;
+            unpack(&tarball, half, &format!("Linux {version}"), ctx.verbose)?;
             std::fs::remove_file(&tarball).with_context(|| format!("cannot remove {}", tarball.display()))
         });
         match made {
@@ -135,16 +149,15 @@ fn pinned(ctx: &Ctx, spec: &Spec) -> Result<Base> {
         }
     }
     Err(anyhow!(
-        "no source of Linux {} can be had:{failures}\n\
-         Have a look at the network, or give a kernel's git tree, tarball or folder with --from PATH.",
-        spec.version
+        "no source of Linux {version} can be had:{failures}\n\
+         Have a look at the network, or give a kernel's git tree, tarball or folder with --from PATH."
     )
     .context(Failure::Environment))
 }
 
 /// The name of the entry a candidate ends in: its content where that is pinned, else what names it.
-fn key(spec: &Spec, candidate: &Candidate) -> String {
-    let key = Key::default().with("base 1").with(&spec.version);
+fn key(version: &str, candidate: &Candidate) -> String {
+    let key = Key::default().with("base 1").with(version);
     match candidate.sha256() {
         Some(sha256) => key.with(sha256),
         None => key.with(candidate.to_string()),

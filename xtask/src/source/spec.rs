@@ -16,6 +16,35 @@ pub struct Spec {
     /// Where it may come from, the first choice first.
     #[serde(rename = "candidate")]
     pub candidates: Vec<Candidate>,
+    /// Other kernels to try it on.
+    #[serde(rename = "other", default)]
+    pub others: Vec<Other>,
+}
+
+/// A kernel that the series is not made for.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Other {
+    /// What it is called on the command line: `7.2`.
+    pub name: String,
+    /// Its version: `7.2.12`.
+    pub version: String,
+    /// Where it may come from, the first choice first.
+    #[serde(rename = "candidate")]
+    pub candidates: Vec<Candidate>,
+    /// Patches that conflict with it, as is known.
+    #[serde(rename = "conflict", default)]
+    pub conflicts: Vec<Conflict>,
+}
+
+/// A patch that conflicts with a kernel it is not made for, and why that cannot be otherwise.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Conflict {
+    /// The patch's name without number and ending.
+    pub patch: String,
+    /// What the kernel has, or lacks.
+    pub reason: String,
 }
 
 /// One place the base may come from.
@@ -64,7 +93,12 @@ impl Spec {
     fn parse(text: &str) -> Result<Self> {
         let spec: Self = toml::from_str(text)?;
         ensure!(!spec.candidates.is_empty(), "it names no [[candidate]]");
-        for candidate in &spec.candidates {
+        for other in &spec.others {
+            ensure!(!other.candidates.is_empty(), "it names no [[other.candidate]] for {}", other.name);
+            let bare = other.conflicts.iter().find(|conflict| conflict.reason.trim().is_empty());
+            ensure!(bare.is_none(), "a [[other.conflict]] of {} has no reason", other.name);
+        }
+        for candidate in spec.candidates.iter().chain(spec.others.iter().flat_map(|other| &other.candidates)) {
             if let Some(sha256) = candidate.sha256() {
                 let digits = sha256.len() == 64 && sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
                 ensure!(digits, "{candidate}: {sha256:?} is no SHA-256 of 64 lower-case hexadecimal digits");
@@ -109,6 +143,15 @@ mod tests {
         for (text, expected) in [
             ("version = \"1\"\ncandidate = []", "it names no [[candidate]]"),
             ("version = \"1\"\n[[candidate]]\nfrom = \"kernel.org\"\nsha256 = \"12\"", "is no SHA-256"),
+            (
+                "version = \"1\"\n[[candidate]]\nfrom = \"kernel.org\"\n[[other]]\nname = \"2\"\nversion = \"2\"\ncandidate = []",
+                "it names no [[other.candidate]] for 2",
+            ),
+            (
+                "version = \"1\"\n[[candidate]]\nfrom = \"kernel.org\"\n[[other]]\nname = \"2\"\nversion = \"2\"\n\
+                 candidate = [{ from = \"kernel.org\" }]\nconflict = [{ patch = \"a\", reason = \" \" }]",
+                "a [[other.conflict]] of 2 has no reason",
+            ),
             ("version = \"1\"\n[[candidate]]\nfrom = \"ftp\"", "unknown variant `ftp`"),
             ("version = \"1\"\nbase = 2\ncandidate = []", "unknown field `base`"),
         ] {

@@ -6,9 +6,11 @@ use xtask::{
     error::Failure,
     series::{
         apply::{self, Input, Rejected, Why},
+        bases::{self, Candidate},
         scratch::Scratch,
         status,
     },
+    source::spec::Conflict,
 };
 
 use crate::lab::{LOOP_C, Lab};
@@ -117,7 +119,57 @@ fn on_another_base_a_patch_may_need_a_three_way_merge_or_conflict() {
     lab.commit("rust: reword", &[("rust/kernel/lib.rs", |text| text.replace("lib 5\n", "lib 5 x\n// lib 5 y\n"))]);
     let next = xtask::source::Base::at(lab.dev.dir(), "next", false).unwrap();
     let status = status::status(&lab.ctx, &next, Some(&lab.base)).unwrap();
-    let classes: Vec<&str> = status.patches.iter().map(|row| row.class).collect();
+    let classes: Vec<&str> = status.patches.iter().map(|row| row.class.as_str()).collect();
     assert_eq!(classes, ["three-way", "conflicts", "applies", "applies"], "{status}");
     assert!(!status.is_clean());
+}
+
+#[test]
+fn a_patch_behind_one_that_conflicts_is_judged_by_its_own_changes() {
+    let lab = Lab::bare();
+    lab.commit("loop: two", &[(LOOP_C, |text| text.replace("loop 2\n", "loop two\n"))]);
+    lab.commit("loop: still two", &[(LOOP_C, |text| text.replace("loop two\n", "loop zwei\n"))]);
+    lab.commit("loop: nine", &[(LOOP_C, |text| text.replace("loop 9\n", "loop nine\n"))]);
+    lab.import();
+    lab.save();
+    lab.dev.read(["checkout", "-q", "-b", "next", "base"]).unwrap();
+    lab.commit("loop: reword", &[(LOOP_C, |text| text.replace("loop 2\n", "loop deux\n"))]);
+    let next = xtask::source::Base::at(lab.dev.dir(), "next", false).unwrap();
+    let candidate = |known: &[&str]| Candidate {
+        name: "next".to_owned(),
+        base: Ok(next.clone()),
+        known: known
+            .iter()
+            .map(|patch| Conflict { patch: (*patch).to_owned(), reason: "it says deux".to_owned() })
+            .collect(),
+    };
+    let meet = |known: &[&str]| bases::meet(&lab.ctx, &lab.base, [candidate(known)]).unwrap();
+    let meetings = meet(&[]);
+    let text = meetings[0].to_string();
+    assert!(text.starts_with("next (Linux 7.3.4): 2 patches apply, 0 by a three-way merge, 1 do not"), "{text}");
+    assert!(text.contains("conflicts  0001-loop-two.patch\n") && text.contains("`@@ -1,6 +1,6 @@`"), "{text}");
+    assert_eq!(bases::failure(&meetings), Some(Failure::Series));
+
+    let meetings = meet(&["loop-two"]);
+    assert!(meetings[0].to_string().contains("0001-loop-two.patch\n    it says deux"), "{}", meetings[0]);
+    assert_eq!(bases::failure(&meetings), None);
+    let meetings = meet(&["loop-two", "loop-nine"]);
+    assert_eq!(meetings[0].faults, ["patches/base.toml: loop-nine goes onto next now: take its conflict out"]);
+}
+
+#[test]
+fn a_base_that_cannot_be_had_is_told_and_the_others_are_tried() {
+    let lab = Lab::new();
+    let missing = Err(anyhow::anyhow!("no source of Linux 7.2.12 can be had"));
+    let others = [("7.2", missing), ("7.3.4", Ok(lab.base.clone()))];
+    let others = others.map(|(name, base)| Candidate { name: name.to_owned(), base, known: Vec::new() });
+    let meetings = bases::meet(&lab.ctx, &lab.base, others).unwrap();
+    assert!(
+        meetings[0].to_string().contains("7.2: cannot be had here\n  no source of Linux 7.2.12"),
+        "{}",
+        meetings[0]
+    );
+    assert!(meetings[1].to_string().contains("4 patches apply, 0 by"), "{}", meetings[1]);
+    assert_eq!(bases::failure(&meetings), Some(Failure::Environment));
+    assert_eq!(bases::failure(&meetings[1..]), None);
 }

@@ -10,7 +10,7 @@ use xtask::{
 use crate::lab::{DRIVER, LOOP_C, Lab};
 
 /// The class that `series status` gives the patch `name`, after checking that nothing takes the series.
-fn class(lab: &Lab, name: &str) -> &'static str {
+fn class(lab: &Lab, name: &str) -> String {
     let status = status::status(&lab.ctx, &lab.base, None).unwrap();
     assert!(!status.is_clean());
     let error = tree::prepare_tree(&lab.ctx, &lab.base).unwrap_err();
@@ -18,7 +18,7 @@ fn class(lab: &Lab, name: &str) -> &'static str {
     assert!(!lab.check().findings.is_empty());
     let error = lab.refresh().unwrap_err();
     assert_eq!(Failure::of(&error), Failure::Series, "{error:#}");
-    status.patches.iter().find(|row| row.name.contains(name)).unwrap().class
+    status.patches.iter().find(|row| row.name.contains(name)).unwrap().class.clone()
 }
 
 fn rewrite(lab: &Lab, name: &str, change: impl FnOnce(String) -> String) {
