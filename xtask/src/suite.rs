@@ -5,6 +5,7 @@ pub mod deadline;
 pub mod drive;
 pub mod json;
 pub mod junit;
+pub mod kselftest;
 pub mod outcome;
 pub mod plan;
 pub mod report;

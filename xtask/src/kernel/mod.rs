@@ -8,6 +8,7 @@ pub mod lint;
 mod make;
 mod output;
 pub mod patched;
+pub mod selftest;
 mod steps;
 mod store;
 

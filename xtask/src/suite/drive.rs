@@ -104,7 +104,12 @@ enum Stop {
 }
 
 impl Setup {
-    fn start(&self, cpus: usize, snapshot: Option<&Snapshot>) -> Result<Session<'_>> {
+    /// Starts a guest with `cpus` CPUs, from a snapshot if there is one.
+    ///
+    /// # Errors
+    ///
+    /// When QEMU cannot be started, or the console cannot be recorded.
+    pub fn start(&self, cpus: usize, snapshot: Option<&Snapshot>) -> Result<Session<'_>> {
         let machine = Machine { cpus, ..self.machine.clone() };
         let number = self.started.fetch_add(1, Ordering::Relaxed) + 1;
         let guest = Guest::start(&self.qemu, &machine, snapshot, self.verbose)?;

@@ -336,7 +336,7 @@ impl<'run> Session<'run> {
         Ok((before.unwrap_or_default(), result))
     }
 
-    /// Runs a program in the guest to its end; its streams are those of `ours`. It may take its time.
+    /// Runs a program in the guest to its end; its streams are those of `ours`, which say how long it may take.
     ///
     /// # Errors
     ///
@@ -344,9 +344,13 @@ impl<'run> Session<'run> {
     pub fn exec(&mut self, command: &Command, ours: &mut impl Streams) -> Result<Result<u8, TestResult>> {
         self.send(command);
         let mut program = Program::default();
+        let (start, patience) = (Instant::now(), ours.patience());
         let end = loop {
             if let Some(code) = program.ended() {
                 return Ok(Ok(code));
+            }
+            if patience.is_some_and(|patience| start.elapsed() > patience) {
+                break End::Silent;
             }
             if let Some(window) = ours.new_size() {
                 self.send(&Command::Resize(window));
@@ -375,7 +379,7 @@ impl<'run> Session<'run> {
             }
         };
         let mut result = TestResult::own("run", Outcome::Pass, None);
-        self.conclude(&mut result, end, "while the program ran", Duration::ZERO)?;
+        self.conclude(&mut result, end, "while the program ran", patience.unwrap_or_default())?;
         Ok(Err(result))
     }
 
@@ -498,6 +502,10 @@ pub trait Streams {
     fn stderr(&mut self, bytes: &[u8]) -> Result<()>;
     /// The terminal's size, if it has changed.
     fn new_size(&mut self) -> Option<Window>;
+    /// How long the program may take; without end if a person watches it.
+    fn patience(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// A program under way in the guest.

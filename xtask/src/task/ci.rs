@@ -28,11 +28,12 @@ impl Task for Ci {
     fn run(self, ctx: &Ctx) -> Result<()> {
         let xtask = std::env::current_exe().context("cannot find this program")?;
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let checks: [(&str, Command); 5] = [
+        let checks: [(&str, Command); 6] = [
             ("format", with(&cargo, &["fmt", "--all", "--check"])),
             ("lints", with(&cargo, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
             ("host tests", with(&cargo, &["test", "--workspace"])),
             ("series", with(&xtask, &["series", "check"])),
+            ("kselftest", with(&xtask, &["test", "--kselftest"])),
             ("debug kernel", with(&xtask, &["test", "--config", "debug"])),
         ];
         let mut results = Vec::new();

@@ -142,6 +142,11 @@ impl GuestOptions {
         self.parts.suite(ctx)
     }
 
+    /// The source the person has, in place of a download.
+    pub fn source(&self) -> Option<&Path> {
+        self.parts.from.as_deref()
+    }
+
     /// How many CPUs the person wants.
     pub fn cpus(&self) -> Option<usize> {
         self.smp.map(usize::from)

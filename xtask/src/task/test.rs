@@ -2,7 +2,7 @@
 
 use std::{
     panic::resume_unwind,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize},
@@ -22,13 +22,14 @@ use crate::{
     ctx::Ctx,
     error::Failure,
     kconfig::Flavour,
+    kernel::{patched::Order, selftest},
     progress::{self, seconds},
     splat::Detector,
     suite::{
         binary,
         deadline::Deadlines,
         drive::{Setup, in_a_guest_each, in_one_guest},
-        json, junit,
+        json, junit, kselftest,
         plan::{Trial, select, shuffle},
         report::{Again, Reporter},
     },
@@ -37,6 +38,9 @@ use crate::{
 
 /// How many cases take longer than a boot.
 const WORTH_A_GUEST: usize = 16;
+
+/// How many times the deadline of a case the kernel tree's self-test may take, which has dozens of them.
+const PATIENCE: u32 = 30;
 
 /// Runs the suite in guests and tells how each case ended
 ///
@@ -74,6 +78,9 @@ pub struct Test {
     json: Option<PathBuf>,
     #[command(flatten)]
     guest: GuestOptions,
+    /// Run the self-test of loopfs that is in the kernel's tree, in place of the suite.
+    #[arg(long, conflicts_with_all = ["filter", "isolate", "jobs", "list", "repeat", "until_fail", "shuffle", "skip_unmet"])]
+    kselftest: bool,
     /// Skip the cases whose needs the kernel does not meet, as for a kernel without loopfs; otherwise they fail.
     #[arg(long)]
     skip_unmet: bool,
@@ -115,6 +122,9 @@ impl Task for Test {
             list(&select(&cases, &self.filter).context(Failure::Environment)?);
             return Ok(());
         }
+        if self.kselftest {
+            return self.run_kselftest(ctx, &program, &cases);
+        }
         let trials = select(&cases, &self.filter).context(Failure::Environment)?;
         let (guest, told) = self.guest.prepare(ctx, self.config, &Initramfs::new(&program), &cases)?;
         progress::say(&told);
@@ -126,7 +136,29 @@ impl Task for Test {
         }
         let reporter = Mutex::new(Reporter::new(self.total(trials.len()), self.until_fail, self.again(&setup)));
         self.drive(&setup, trials, seed, &reporter)?;
-        let reporter = reporter.into_inner().unwrap_or_else(PoisonError::into_inner);
+        self.conclude(&setup, seed, reporter.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Test {
+    /// Runs the self-test of the kernel's tree.
+    fn run_kselftest(&self, ctx: &Ctx, program: &Path, cases: &[CaseInfo]) -> Result<()> {
+        let order = Order { flavour: self.config, from: self.guest.source(), loopfs: true, cases };
+        let mut root = Initramfs::new(program);
+        root.file(kselftest::PROGRAM, &selftest::build_patched(ctx, &order)?);
+        let (mut guest, told) = self.guest.prepare(ctx, self.config, &root, cases)?;
+        progress::say(&told);
+        guest.machine.with_streams = true;
+        let setup = self.setup(ctx, guest)?;
+        let again = Again { command: self.again(&setup).command + " --kselftest", logs: setup.logs.clone() };
+        let mut reporter = Reporter::new(None, false, again);
+        let mut session = setup.start(self.guest.cpus().unwrap_or(1), None)?;
+        kselftest::run(&mut session, setup.deadlines.case(Duration::ZERO, PATIENCE), &mut reporter)?;
+        self.conclude(&setup, None, reporter)
+    }
+
+    /// Writes the reports, and tells how it all ended.
+    fn conclude(&self, setup: &Setup, seed: Option<u64>, reporter: Reporter) -> Result<()> {
         let boots: Vec<u64> = reporter.boots().iter().map(|boot| boot.as_millis() as u64).collect();
         let (results, summary) = (reporter.results(), reporter.summary());
         if let Some(file) = &self.junit {
@@ -151,9 +183,7 @@ impl Task for Test {
             Some(failure) => Err(anyhow!("see above").context(failure)),
         }
     }
-}
 
-impl Test {
     fn setup(&self, ctx: &Ctx, guest: Prepared) -> Result<Setup> {
         let debug = self.config == Flavour::Debug;
         let scale = if guest.machine.gdb.is_some() { 1e6 } else { self.timeout_scale };

@@ -1,0 +1,66 @@
+//! The self-test of loopfs that is in the kernel's tree, as a program that needs nothing else.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::{
+    Request,
+    lint::{Goal, lint},
+    patched::{self, Order},
+};
+use crate::{
+    ctx::Ctx,
+    error::Failure,
+    process,
+    toolchain::{Toolchain, version::Minimum},
+};
+
+/// Its folder in the tree.
+const FOLDER: &str = "tools/testing/selftests/filesystems/loopfs";
+/// Its program.
+const PROGRAM: &str = "loopfs_test";
+
+/// Gets the source, applies the series and builds the program; each step only as far as the cache does not have it.
+///
+/// # Errors
+///
+/// As [`patched::patched_tree`], [`Toolchain::ensure`] and [`build`].
+pub fn build_patched(ctx: &Ctx, order: &Order<'_>) -> Result<PathBuf> {
+    let wanted = patched::wanted(ctx, order)?;
+    let tree = patched::patched_tree(ctx, order.from)?;
+    let toolchain = Toolchain::ensure(ctx, Minimum::of_tree(&tree.path, ctx.verbose)?)?;
+    let request = Request { flavour: order.flavour, tree: &tree.path, tree_key: &tree.content_key, wanted: &wanted };
+    build(ctx, &toolchain, &request)
+}
+
+/// Builds the program with the headers of the kernel that `request` describes, by the Makefiles of the tree, and returns
+/// where it is.
+///
+/// # Errors
+///
+/// [`Failure::KernelBuild`] with what the compiler says; [`Failure::Series`] when the tree has no such self-test.
+pub fn build(ctx: &Ctx, toolchain: &Toolchain, request: &Request<'_>) -> Result<PathBuf> {
+    let folder = request.tree.join(FOLDER);
+    ensure!(
+        folder.join("Makefile").exists(),
+        anyhow::anyhow!("{} has no {FOLDER}: no patch of this tree brings it", request.tree.display())
+            .context(Failure::Series)
+    );
+    let name = request.flavour.to_string();
+    let targets = ["headers".to_owned()];
+    let goal = Goal { folder: &name, targets: &targets, ..Goal::default() };
+    let built = lint(ctx, toolchain, request, &goal, &mut |_| ())?;
+    let output = built.join("kselftest");
+    std::fs::create_dir_all(&output).with_context(|| format!("cannot make {}", output.display()))?;
+    let set = |name: &str, value: &Path| format!("{name}={}", value.display());
+    let path = std::env::join_paths(&toolchain.path).unwrap_or_default();
+    let mut command = Command::new("make");
+    command.env_clear().env("PATH", path).env("LC_ALL", "C").env("LDFLAGS", "-static").arg("-C").arg(folder);
+    command.args([set("OUTPUT", &output), format!("KHDR_INCLUDES=-isystem {}", built.join("usr/include").display())]);
+    process::read(&mut command, ctx.verbose).context(Failure::KernelBuild)?;
+    Ok(output.join(PROGRAM))
+}
