@@ -109,6 +109,8 @@ pub enum Need {
     Ikconfig,
     /// `/sys/kernel/debug/kmemleak` (debug configuration).
     Kmemleak,
+    /// `/proc/lockdep` (debug configuration).
+    Lockdep,
 }
 
 impl Need {
@@ -129,12 +131,13 @@ impl Need {
             Self::FaultInjection => &["FAULT_INJECTION", "FAULT_INJECTION_DEBUG_FS", "FAILSLAB", "FAIL_PAGE_ALLOC"],
             Self::Ikconfig => &["IKCONFIG", "IKCONFIG_PROC"],
             Self::Kmemleak => &["DEBUG_KMEMLEAK"],
+            Self::Lockdep => &["PROVE_LOCKING"],
         }
     }
 
     /// Whether only the debug configuration has it, so that its absence elsewhere is a skip.
     pub const fn debug_only(self) -> bool {
-        matches!(self, Self::FaultInjection | Self::Kmemleak)
+        matches!(self, Self::FaultInjection | Self::Kmemleak | Self::Lockdep)
     }
 }
 

@@ -9,6 +9,7 @@ mod control;
 mod faults;
 mod host;
 mod limits;
+mod lock_order;
 mod mounting;
 mod neighbours;
 mod option_off;
@@ -39,6 +40,7 @@ pub fn all() -> Vec<Case> {
         partitions::cases(),
         storms::cases(),
         faults::cases(),
+        lock_order::cases(),
         option_off::cases(),
         host::cases(),
     ]

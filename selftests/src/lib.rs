@@ -15,6 +15,8 @@ pub mod fuse;
 pub mod harness;
 pub mod instance;
 pub mod limit;
+pub mod lock_order;
+pub mod lockdep;
 pub mod loop_control;
 pub mod loop_device;
 pub mod mount_info;

@@ -9,6 +9,7 @@ use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
 use crate::{
     case::{Case, Need},
+    lockdep,
     loop_control::LoopControl,
 };
 
@@ -35,6 +36,7 @@ pub(super) fn describe(need: Need) -> String {
         Need::FaultInjection => "fault injection for slab and page allocations",
         Need::Ikconfig => "/proc/config.gz",
         Need::Kmemleak => "kmemleak",
+        Need::Lockdep => "lockdep",
     };
     format!("{what} is not here ({})", symbols.join(", "))
 }
@@ -59,6 +61,7 @@ fn is_met(need: Need) -> bool {
         Need::FaultInjection => exists("/sys/kernel/debug/failslab") && exists("/sys/kernel/debug/fail_page_alloc"),
         Need::Ikconfig => exists("/proc/config.gz"),
         Need::Kmemleak => exists("/sys/kernel/debug/kmemleak"),
+        Need::Lockdep => exists(lockdep::PATH),
     }
 }
 
