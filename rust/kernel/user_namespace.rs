@@ -7,22 +7,16 @@
 
 use crate::{
     bindings,
-    sync::aref::AlwaysRefCounted,
     task::Kuid,
     types::Opaque, //
 };
-use core::ptr::{
-    addr_of_mut,
-    NonNull, //
-};
+use core::ptr::addr_of_mut;
 
 /// Wraps the kernel's `struct user_namespace`. Thread safe.
 ///
 /// # Invariants
 ///
-/// All instances are valid user namespaces created by the C portion of the kernel, and always
-/// reference-counted: a call to `get_user_ns` ensures that the allocation remains valid at least
-/// until the matching call to `put_user_ns`.
+/// All instances are valid user namespaces created by the C portion of the kernel.
 #[repr(transparent)]
 pub struct UserNamespace {
     inner: Opaque<bindings::user_namespace>,
@@ -71,8 +65,8 @@ impl UserNamespace {
     pub fn make_kuid(&self, uid: bindings::uid_t) -> Option<Kuid> {
         // SAFETY: `self` is a valid user namespace by the type invariants.
         let kuid = unsafe { bindings::make_kuid(self.as_ptr(), uid) };
-        // SAFETY: It is always safe to call `uid_valid`.
-        unsafe { bindings::uid_valid(kuid) }.then(|| Kuid::from_raw(kuid))
+        // C: `uid_valid`.
+        (kuid.val != bindings::uid_t::MAX).then(|| Kuid::from_raw(kuid))
     }
 
     /// Returns the kernel's id of the group that this namespace calls `gid`, or `None` if it maps
@@ -82,30 +76,10 @@ impl UserNamespace {
     pub fn make_kgid(&self, gid: bindings::gid_t) -> Option<Kgid> {
         // SAFETY: `self` is a valid user namespace by the type invariants.
         let kgid = unsafe { bindings::make_kgid(self.as_ptr(), gid) };
-        // SAFETY: It is always safe to call `gid_valid`.
-        unsafe { bindings::gid_valid(kgid) }.then(|| Kgid::from_raw(kgid))
+        // C: `gid_valid`.
+        (kgid.val != bindings::gid_t::MAX).then(|| Kgid::from_raw(kgid))
     }
 }
-
-// SAFETY: Instances of `UserNamespace` are always reference-counted.
-unsafe impl AlwaysRefCounted for UserNamespace {
-    #[inline]
-    fn inc_ref(&self) {
-        // SAFETY: The existence of a shared reference means that the refcount is nonzero.
-        unsafe { bindings::get_user_ns(self.as_ptr()) };
-    }
-
-    #[inline]
-    unsafe fn dec_ref(obj: NonNull<Self>) {
-        // SAFETY: The safety requirements guarantee that the refcount is non-zero.
-        unsafe { bindings::put_user_ns(obj.cast().as_ptr()) }
-    }
-}
-
-// SAFETY:
-// - `UserNamespace::dec_ref` can be called from any thread.
-// - It is okay to send ownership of `UserNamespace` across thread boundaries.
-unsafe impl Send for UserNamespace {}
 
 // SAFETY: It's OK to access `UserNamespace` through shared references from other threads because
 // we're either accessing properties that don't change or that are properly synchronised by C code.

@@ -102,14 +102,14 @@ fn add(sb: &SuperBlock<Loopfs>, access: WriteAccess<'_>, wish: Option<u32>) -> R
     let (uid, gid) = instance.root_ids();
 
     // All that can fail comes before there is a disk, except for the node itself.
-    let claim = Claim::new(instance.clone(), wish)?;
+    let claim = Claim::new(instance.clone(), sb.user_ns(), wish)?;
     let index = claim.index();
     let device = UniqueArc::new_uninit(GFP_KERNEL_ACCOUNT)?;
     let entry = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
     let name = Device::name(index)?;
     let mut inode = sb.new_inode()?;
 
-    let lo = LoopDevice::add(instance.owner(), claim.clone())?;
+    let lo = LoopDevice::add(sb.user_ns(), claim.clone())?;
     let device: Arc<Device> = device.write(Device::new(lo, claim)).into();
 
     inode.set_ino(device.ino());

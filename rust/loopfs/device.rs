@@ -6,7 +6,8 @@ use kernel::{
     prelude::*,
     str::CString,
     sync::Arc,
-    ucount, //
+    ucount,
+    user_namespace::UserNamespace, //
 };
 
 use crate::{
@@ -23,9 +24,9 @@ use crate::{
 
 /// What a device occupies.
 ///
-/// The disk and the node share it. While either is there, nobody else must get the index, or who has
-/// the node would open the device of somebody else; and so long the owner is charged, or the indices
-/// of the machine could be used up for nothing. The disk may well outlive the instance.
+/// The disk and the node share it. While either is there, nobody else must get the index, or who
+/// has the node would open the device of somebody else; and so long the owner is charged, or the
+/// indices of the machine could be used up for nothing. The disk may well outlive the instance.
 pub(crate) struct Claim {
     index: Index,
     _slot: Slot,
@@ -33,18 +34,24 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    /// Claims the index `wish`, or any, for one more device of `instance`, and charges its owner.
+    /// Claims the index `wish`, or any, for one more device of `instance`, and charges `owner`, the
+    /// user namespace it was mounted in.
     ///
     /// # Errors
     ///
-    /// Those of [`Index::reserve`]; [`ENOSPC`] if the instance, its owner or an ancestor of that has
-    /// as many as it may; [`ENOMEM`].
-    pub(crate) fn new(instance: Arc<Instance>, wish: Option<u32>) -> Result<Arc<Self>> {
-        let index = Index::reserve(wish)?;
-        let charge = instance.charge()?;
+    /// Those of [`Index::reserve`]; [`ENOSPC`] if the instance, its owner or an ancestor of that
+    /// has as many as it may; [`ENOMEM`].
+    pub(crate) fn new(
+        instance: Arc<Instance>,
+        owner: &UserNamespace,
+        wish: Option<u32>,
+    ) -> Result<Arc<Self>> {
+        // Who is at a limit must not take an index from others, not even for a moment.
+        let charge = instance.charge(owner)?;
+        let slot = Slot::new(instance)?;
         let claim = Self {
-            index,
-            _slot: Slot::new(instance)?,
+            index: Index::reserve(wish)?,
+            _slot: slot,
             _charge: charge,
         };
         Ok(Arc::new(claim, GFP_KERNEL_ACCOUNT)?)

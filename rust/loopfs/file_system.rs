@@ -80,8 +80,8 @@ pub(crate) fn fill_super<'a>(
     // of its `loop-control`: mknod(2) fails.
     sb.allow_devices();
 
-    // A file on an overlay of this file system would keep it mounted, and with it the device that the
-    // file may be bound to.
+    // A file on an overlay of this file system would keep it mounted, and with it the device that
+    // the file may be bound to.
     sb.forbid_stacking();
 
     let instance = Instance::new(sb.user_ns(), max)?;

@@ -10,7 +10,6 @@ use kernel::{
         RBTreeNode, //
     },
     sync::{
-        aref::ARef,
         Arc,
         Mutex, //
     },
@@ -35,9 +34,7 @@ pub(crate) type Entry = RBTreeNode<u32, Arc<Device>>;
 /// It outlives the superblock while a device of it is still open elsewhere.
 #[pin_data]
 pub(crate) struct Instance {
-    /// The user namespace it was mounted in.
-    owner: ARef<UserNamespace>,
-    /// Root in `owner`.
+    /// Root in the user namespace it was mounted in.
     uid: Kuid,
     gid: Kgid,
     /// How many disks there are, of those in the table and of those that outlived their place in
@@ -64,7 +61,6 @@ impl Instance {
 
         Arc::pin_init(
             try_pin_init!(Self {
-                owner: owner.into(),
                 uid,
                 gid,
                 limit <- new_mutex!(Limit::new(max), "loopfs_instance::limit"),
@@ -72,11 +68,6 @@ impl Instance {
             }),
             GFP_KERNEL_ACCOUNT,
         )
-    }
-
-    /// Returns the user namespace the instance was mounted in.
-    pub(crate) fn owner(&self) -> &UserNamespace {
-        &self.owner
     }
 
     /// Returns the user and the group that all its nodes belong to.
@@ -94,13 +85,14 @@ impl Instance {
         self.limit.lock().set_max(max);
     }
 
-    /// Charges the owner with one device, whoever asks for it: it is the owner who lets them.
+    /// Charges root in `owner`, the user namespace it was mounted in, with one device, whoever asks
+    /// for it: it is the owner who lets them.
     ///
     /// # Errors
     ///
     /// [`ENOSPC`] if the owner or an ancestor has as many as `user.max_loop_devices` allows.
-    pub(crate) fn charge(&self) -> Result<ucount::Charge> {
-        ucount::Charge::new(&self.owner, self.uid, ucount::Type::LOOP_DEVICES)
+    pub(crate) fn charge(&self, owner: &UserNamespace) -> Result<ucount::Charge> {
+        ucount::Charge::new(owner, self.uid, ucount::Type::LOOP_DEVICES)
     }
 
     /// Returns the lowest index of a device that is not bound.

@@ -149,6 +149,7 @@ impl LoopDevice {
         // SAFETY: By the type invariants the device is valid.
         let remove = unsafe { bindings::loop_private_shutdown(self.0.as_ptr()) };
 
+        // Not `then_some`: that makes a `Removal` in any case, and dropping it removes the device.
         // INVARIANT: It tells us to, and tells nobody else.
         remove.then(|| Removal(self))
     }

@@ -91,7 +91,8 @@ unsafe impl<T: FileSystem> Sync for Registration<T> {}
 impl<T: FileSystem> Registration<T> {
     /// Registers the file system type.
     ///
-    /// Use [`module_fs!`](crate::module_fs).
+    /// A module that is nothing but a file system uses [`module_fs!`](crate::module_fs), which
+    /// calls this and keeps what it requires.
     ///
     /// C: `register_filesystem`.
     ///
@@ -103,7 +104,6 @@ impl<T: FileSystem> Registration<T> {
     ///
     /// The registration must be dropped when the module is unloaded, and not before: that is when
     /// there are no superblocks of this type, because each holds a reference to the module.
-    #[doc(hidden)]
     pub unsafe fn register() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             fs <- Opaque::try_ffi_init(|slot: *mut bindings::file_system_type| {
@@ -199,7 +199,7 @@ macro_rules! module_fs {
         impl $crate::InPlaceModule for FileSystemModule {
             fn init(
                 _module: &'static $crate::ThisModule
-            ) -> impl ::pin_init::PinInit<Self, $crate::error::Error> {
+            ) -> impl $crate::prelude::PinInit<Self, $crate::error::Error> {
                 $crate::try_pin_init!(Self {
                     // SAFETY: The module structure is static, and dropped when the module is
                     // unloaded.

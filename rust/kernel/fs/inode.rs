@@ -294,10 +294,6 @@ impl<T: FileSystem> Drop for New<'_, T> {
 pub mod rename_flags {
     /// Nothing must have the new name.
     pub const NOREPLACE: u32 = bindings::RENAME_NOREPLACE;
-    /// What has the old name and what has the new one change places.
-    pub const EXCHANGE: u32 = bindings::RENAME_EXCHANGE;
-    /// A whiteout takes the old name.
-    pub const WHITEOUT: u32 = bindings::RENAME_WHITEOUT;
 }
 
 /// What a directory can do. C: `struct inode_operations`.

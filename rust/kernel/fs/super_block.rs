@@ -74,6 +74,13 @@ impl<T: FileSystem> SuperBlock<T> {
         unsafe { T::SuperData::borrow((*self.as_ptr()).s_fs_info) }
     }
 
+    /// Returns the user namespace the file system was mounted in. C: `s_user_ns`.
+    pub fn user_ns(&self) -> &UserNamespace {
+        // SAFETY: `s_user_ns` is set when the superblock is allocated, does not change, and is
+        // kept alive by it.
+        unsafe { UserNamespace::from_ptr((*self.as_ptr()).s_user_ns) }
+    }
+
     /// Returns the root. C: `s_root`.
     pub fn root(&self) -> &Dentry<T> {
         // SAFETY: By the type invariants, as a `Rootless` gives out no reference before it has set
@@ -97,8 +104,8 @@ impl<T: FileSystem> SuperBlock<T> {
         Ok(unsafe { inode::New::from_raw(inode) })
     }
 
-    /// Returns the inode that was given the number `ino` by [`inode::New::set_ino`] and a name since
-    /// then, if there is one and it was not evicted.
+    /// Returns the inode that was given the number `ino` by [`inode::New::set_ino`] and a name
+    /// since then, if there is one and it was not evicted.
     ///
     /// C: `ilookup`. It may sleep, waiting for an inode that is being evicted.
     pub fn ilookup(&self, ino: u64) -> Option<inode::Ref<'_, T>> {

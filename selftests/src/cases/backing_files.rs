@@ -45,6 +45,7 @@ pub(super) fn cases() -> Vec<Case> {
             Need::Loop,
             Need::Ext4,
         ]),
+        case!(["N5"], file_of_procfs_or_sysfs_is_einval),
         case!(["N5"], file_on_tmpfs_works),
         case!(["N5"], file_on_overlayfs_works).needing(&[Need::Loopfs, Need::Overlayfs]),
         case!(["N5"], file_on_ext4_of_the_host_works).only(&[Who::Root]).needing(&[
@@ -234,6 +235,16 @@ fn mount_ext4(ctx: &Context, host: &Host<'_>, image: &[u8]) -> Result<PathBuf> {
     mount(Some(node.as_str()), &dir, Some("ext4"), MsFlags::empty(), None::<&str>).context("cannot mount ext4")?;
     chown(&dir, Some(IdMap::USUAL.outside.into()), Some(IdMap::USUAL.outside.into()))?;
     Ok(dir)
+}
+
+/// Next to N5: what such a file reads depends on who reads it, and acct(2) refuses it for that, too.
+fn file_of_procfs_or_sysfs_is_einval(ctx: &Context) -> Result<()> {
+    let instance = Instance::new(ctx, "loopfs")?;
+    let size = format!("/sys/block/loop{}/size", instance.add()?);
+    for path in ["/proc/version", &size] {
+        expect_refused(&instance, &File::open(path)?, Errno::EINVAL, path)?;
+    }
+    Ok(())
 }
 
 /// N5: "A regular file on tmpfs, ... inside the owner works."
