@@ -2,7 +2,7 @@
 //! proof that Kconfig took all of it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::{self, Write as _},
     fs,
     path::Path,
@@ -38,9 +38,14 @@ impl fmt::Display for Flavour {
     }
 }
 
-/// The symbols a kernel shall have, each with its value and who asked for it.
+/// The symbols a kernel shall have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted(BTreeMap<String, (String, String)>);
+pub struct Wanted {
+    /// Each with its value and who asked for it.
+    symbols: BTreeMap<String, (String, String)>,
+    /// The only ones that have to come out so; nothing if all have to.
+    insisted: Option<BTreeSet<String>>,
+}
 
 impl Wanted {
     /// The symbols of the fragments for `flavour` in the repository `root`.
@@ -75,12 +80,12 @@ impl Wanted {
 
     /// Wants `symbol`, without `CONFIG_`, to have `value`, because of `origin`; the last word counts.
     pub fn set(&mut self, symbol: &str, value: &str, origin: &str) {
-        self.0.insert(symbol.to_owned(), (value.to_owned(), origin.to_owned()));
+        self.symbols.insert(symbol.to_owned(), (value.to_owned(), origin.to_owned()));
     }
 
     /// Wants `symbol`, without `CONFIG_`, because of `origin`, unless something else is said of it already.
     pub fn declare(&mut self, symbol: &str, origin: &str) {
-        if !self.0.contains_key(symbol) {
+        if !self.symbols.contains_key(symbol) {
             self.set(symbol, "y", origin);
         }
     }
@@ -88,15 +93,20 @@ impl Wanted {
     /// Wants `symbol` and all whose names continue it with an underscore to be off, because of `origin`.
     pub fn leave_out(&mut self, symbol: &str, origin: &str) {
         let continued = format!("{symbol}_");
-        let concerned: Vec<String> = self.0.keys().filter(|name| name.starts_with(&continued)).cloned().collect();
+        let concerned: Vec<String> = self.symbols.keys().filter(|name| name.starts_with(&continued)).cloned().collect();
         for name in concerned.iter().map(String::as_str).chain([symbol]) {
             self.set(name, "n", origin);
         }
     }
 
+    /// Lets Kconfig have its own way with all symbols but these.
+    pub fn insist_on_only(&mut self, symbols: &[&str]) {
+        self.insisted = Some(symbols.iter().map(ToString::to_string).collect());
+    }
+
     /// As Kconfig reads it: equal texts make equal configurations of the same tree.
     pub fn text(&self) -> String {
-        self.0.iter().fold(String::new(), |mut text, (symbol, (value, _))| {
+        self.symbols.iter().fold(String::new(), |mut text, (symbol, (value, _))| {
             let _ = writeln!(text, "CONFIG_{symbol}={value}");
             text
         })
@@ -124,9 +134,9 @@ impl Wanted {
     pub fn verify(&self, config: &str, tree: &Path) -> Result<()> {
         let final_values = values(config);
         let mut lost = String::new();
-        for (symbol, (value, origin)) in &self.0 {
+        for (symbol, (value, origin)) in &self.symbols {
             let got = final_values.get(symbol.as_str()).copied().unwrap_or("n");
-            if got != value {
+            if got != value && self.insisted.as_ref().is_none_or(|insisted| insisted.contains(symbol)) {
                 let _ = write!(lost, "\n- CONFIG_{symbol}={value}, wanted by {origin}, is {got}");
                 let _ = write!(lost, "{}", explain(tree, symbol));
             }
@@ -246,5 +256,8 @@ mod tests {
              \n    Kconfig: depends on MMU && BLOCK"
         );
         wanted.verify("CONFIG_SWAP=y\nCONFIG_GONE=y\nCONFIG_NR_CPUS=8\n", tree.path()).unwrap();
+        wanted.insist_on_only(&["OFF", "NR_CPUS"]);
+        wanted.verify(config, tree.path()).unwrap();
+        assert!(wanted.verify("CONFIG_OFF=y\nCONFIG_NR_CPUS=8\n", tree.path()).is_err());
     }
 }

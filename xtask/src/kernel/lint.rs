@@ -23,6 +23,18 @@ pub struct Goal<'a> {
     pub anew: &'a [String],
 }
 
+impl Goal<'_> {
+    /// What make is called with, as far as it fits on a line.
+    fn title(&self) -> String {
+        let words: Vec<&str> = self.variables.iter().chain(self.targets).map(String::as_str).collect();
+        let rest = if words.len() > SHOWN { " ..." } else { "" };
+        format!("make {}{rest}", words[..words.len().min(SHOWN)].join(" "))
+    }
+}
+
+/// How many words of a goal are shown.
+const SHOWN: usize = 5;
+
 /// Has make reach `goal` for the kernel that `request` describes, shows `watch` every line that is printed, and returns
 /// the build folder.
 ///
@@ -39,15 +51,15 @@ pub fn lint(
     cache::check_path(ctx.cache())?;
     cache::check_path(request.tree)?;
     let folder = Folder::open(ctx, toolchain, request, goal.folder)?;
-    let make = Make::new(toolchain, request.tree, &folder.path, ctx.verbose);
+    let make = Make::new(toolchain, request.tree, &folder.path, ctx.verbose).with(goal.variables);
     folder.configure(&make, request, &mut |_| ()).context(Failure::KernelBuild)?;
     for name in goal.anew {
         remove(&folder.path.join(name))?;
     }
-    let words: Vec<&str> = goal.variables.iter().chain(goal.targets).map(String::as_str).collect();
-    let progress = Progress::spinner(format!("make {}", words.join(" ")));
+    let targets: Vec<&str> = goal.targets.iter().map(String::as_str).collect();
+    let progress = Progress::spinner(goal.title());
     let mut output = Output::append(&folder.log)?;
-    make.run(&words, |line| {
+    make.run(&targets, |line| {
         if let Some(file) = super::output::step(line) {
             progress.detail(file);
         }

@@ -16,12 +16,19 @@ pub(super) struct Make<'a> {
     toolchain: &'a Toolchain,
     tree: &'a Path,
     folder: &'a Path,
+    /// Set behind all others, so that they have the last word.
+    variables: &'a [String],
     verbose: bool,
 }
 
 impl<'a> Make<'a> {
     pub(super) fn new(toolchain: &'a Toolchain, tree: &'a Path, folder: &'a Path, verbose: bool) -> Self {
-        Self { toolchain, tree, folder, verbose }
+        Self { toolchain, tree, folder, variables: &[], verbose }
+    }
+
+    /// The same with `variables` such as `CC=gcc`.
+    pub(super) fn with(self, variables: &'a [String]) -> Self {
+        Self { variables, ..self }
     }
 
     /// Makes `.config` from the file `answer`; what it does not name is off.
@@ -80,7 +87,7 @@ impl<'a> Make<'a> {
         command.args(optional.into_iter().filter_map(|(name, path)| Some(set(name, path.as_deref()?))));
         // Equal sources make equal kernels, on any day and any machine.
         command.args(["KBUILD_BUILD_TIMESTAMP=@0", "KBUILD_BUILD_USER=loopfs", "KBUILD_BUILD_HOST=loopfs"]);
-        command.args(["KBUILD_BUILD_VERSION=1", "LOCALVERSION="]);
+        command.args(["KBUILD_BUILD_VERSION=1", "LOCALVERSION="]).args(self.variables);
         command
     }
 }

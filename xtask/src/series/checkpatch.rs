@@ -34,7 +34,7 @@ impl fmt::Display for Complaint {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Exception {
-    /// The patch's name without number and ending.
+    /// The patch's name without number and ending; `*` for any.
     pub patch: String,
     /// The kind of complaint.
     pub kind: String,
@@ -115,7 +115,9 @@ pub fn unjustified(
     let mut left = Vec::new();
     for complaint in complaints {
         let covers = |e: &Exception| {
-            e.patch == slug(stem) && e.kind == complaint.kind && complaint.text.contains(e.text.as_str())
+            ["*", slug(stem)].contains(&e.patch.as_str())
+                && e.kind == complaint.kind
+                && complaint.text.contains(e.text.as_str())
         };
         let mut justified = false;
         for (index, _) in exceptions.iter().enumerate().filter(|(_, exception)| covers(exception)) {
@@ -157,6 +159,8 @@ mod tests {
         let left = unjustified("0006-loop-move", vec![camel("Lo_bound"), camel("NewName")], &exceptions, &mut used);
         assert_eq!(left, [camel("NewName")]);
         assert_eq!(used, [true, false]);
+        let any = [exception("*", "")];
+        assert_eq!(unjustified("0006-loop-move", vec![camel("NewName")], &any, &mut vec![]), []);
     }
 
     #[test]

@@ -129,7 +129,7 @@ impl Walk {
 }
 
 /// The folder of the driver's Rust.
-const DRIVER: &str = "drivers/block/loopfs/";
+pub const DRIVER: &str = "drivers/block/loopfs/";
 
 /// `make W=1 C=2 CLIPPY=1` of `targets`. All at once: each of these needs the kernel's Rust built, which takes longer
 /// than the rest. The flags are not those of the kernel that runs, so it has a folder of its own.
@@ -144,11 +144,11 @@ fn docs() -> Call {
     Call { kind: "rustdoc", folder: build::folder(Switch::On), variables: Vec::new(), targets, anew: Vec::new() }
 }
 
-/// The objects that make knows for C files of the kernel.
-fn objects(files: &[&str]) -> Vec<String> {
+/// The objects that make knows for C files of the kernel; those of programs in its tree are none.
+pub fn objects(files: &[&str]) -> Vec<String> {
     let mut objects = BTreeSet::new();
     for path in files {
-        // Programs of the kernel's tree are not of the kernel; its Rust helpers are included in one file.
+        // The helpers of Rust are included in one file.
         if path.starts_with("rust/helpers/") {
             objects.insert("rust/helpers/helpers.o".to_owned());
         } else if !["tools/", "samples/", "scripts/"].iter().any(|folder| path.starts_with(folder)) {

@@ -33,6 +33,9 @@ pub enum Gate {
     Suite,
     /// It passes it in the debug configuration as well, with the kernel's own tests (KUnit) and documentation examples.
     Kunit,
+    /// The files that the series touches compile without a warning with options off that they could lean on, with the
+    /// loop driver as a module, and with gcc.
+    Neighbours,
     /// `checkpatch --strict` has no complaint that is not justified in patches/checkpatch.toml.
     Checkpatch,
     /// rustfmt would change nothing.

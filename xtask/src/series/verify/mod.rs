@@ -13,6 +13,7 @@ pub mod compile;
 pub mod content;
 pub mod gate;
 pub mod heard;
+pub mod neighbour;
 pub mod object;
 pub mod record;
 pub mod suite;
@@ -189,7 +190,7 @@ pub fn verify_with(ctx: &Ctx, base: &Base, order: &Order, toolchain: &Toolchain)
             }
         }
         if number + 1 == prefixes.len() {
-            walk.conclude(&mut step, &mut report)?;
+            walk.conclude(&mut step, &subjects, &mut report)?;
         }
         tell(&step, prefixes.len() - 1, start.elapsed());
         report.steps.push(step);
@@ -256,7 +257,7 @@ impl Walk<'_> {
     }
 
     /// What only the whole series can show.
-    fn conclude(&mut self, step: &mut Step, report: &mut Report) -> Result<()> {
+    fn conclude(&mut self, step: &mut Step, subjects: &[Subject<'_>], report: &mut Report) -> Result<()> {
         if self.site.wants(Gate::Absent) && step.number > 0 {
             let verdict = absent::object(self.site, &mut report.faults)?;
             let so_far = step.gates.iter_mut().find(|(gate, _)| *gate == Gate::Absent);
@@ -264,6 +265,9 @@ impl Walk<'_> {
                 Some((_, before)) => *before = std::mem::replace(before, Verdict::Passed).and(verdict),
                 None => step.gates.push((Gate::Absent, verdict)),
             }
+        }
+        if self.site.wants(Gate::Neighbours) && step.number > 0 {
+            step.gates.push((Gate::Neighbours, neighbour::judge(self.site, subjects)?));
         }
         for gate in [Gate::Suite, Gate::Kunit] {
             if self.site.wants(gate) && self.site.switch_on(step.number).is_some() {
