@@ -3,7 +3,10 @@
 use std::{
     fs::{self, Permissions},
     num::NonZeroUsize,
-    os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown},
+    os::{
+        fd::AsRawFd as _,
+        unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown},
+    },
     path::Path,
     time::{Duration, SystemTime},
 };
@@ -60,6 +63,7 @@ pub(super) fn cases() -> Vec<Case> {
         case!(["M7"], instance_works_without_ever_being_attached),
         case!(["M8", "H23"], read_only_superblock_makes_and_removes_nothing),
         case!(["M8", "H23"], read_only_mount_makes_and_removes_nothing),
+        case!(["M8", "H23"], instance_cannot_be_frozen),
         case!(["M9"], nothing_else_can_be_made_in_an_instance),
         case!(["M9"], mode_and_owner_and_times_last_as_long_as_the_node),
         case!(["M9"], users_other_than_root_change_no_node),
@@ -443,6 +447,22 @@ fn expect_read_only(instance: &Instance, bound: u32) -> Result<()> {
     instance.expect_devices(&[bound])?;
     let device = instance.open(bound).context("a device of a read-only instance does not open")?;
     device.write_at(b"still writable", 0).context("a device of a read-only instance is not writable")?;
+    Ok(())
+}
+
+mod ioctl {
+    nix::ioctl_readwrite!(fifreeze, b'X', 119, i32);
+}
+
+/// M8, by the other way to stop changes: there is nothing to freeze, and a frozen instance would keep its shutdown
+/// waiting for whoever may thaw it.
+fn instance_cannot_be_frozen(ctx: &Context) -> Result<()> {
+    let instance = Instance::new(ctx, "loopfs")?;
+    let root = fs::File::open(instance.dir())?;
+    // SAFETY: The descriptor is open and the argument is a live int.
+    let frozen = unsafe { ioctl::fifreeze(root.as_raw_fd(), &mut 0) };
+    expect::errno(frozen, Errno::EOPNOTSUPP, "FIFREEZE")?;
+    instance.add()?;
     Ok(())
 }
 
