@@ -57,6 +57,7 @@ while read -r slashes subject number rest; do printf '<%s>:\n\tcall %s\n' "$numb
 /// Stands for `cargo xtask test`: everything passes, unless the kernel is said to be bad.
 const XTASK: &str = r#"
 while [ $# -gt 0 ]; do case $1 in --json) json=$2;; esac; shift; done
+[ -e $SCENE/dead ] && [ "$(cat $SCENE/boots)" ] && exit 2
 echo boot >> $SCENE/boots
 outcome=pass
 [ -e $SCENE/bad ] && outcome=fail
@@ -275,6 +276,22 @@ fn what_an_interrupted_build_has_said_is_not_forgotten() {
     fs::remove_file(bench.scene.path("stumble")).unwrap();
     let report = bench.verify(&[Gate::Build]);
     assert_eq!(new_warnings(&report), [(2, Switch::Off)]);
+}
+
+#[test]
+fn an_interrupted_verification_goes_on_where_it_was() {
+    let bench = Bench::new();
+    // After the first boot, nothing can be run any more.
+    bench.scene.file("dead", "");
+    let toolchain = bench.toolchain();
+    let order = bench.order(&[Gate::Build, Gate::Boot]);
+    let error = verify::verify_with(&bench.ctx, &bench.lab.base, &order, &toolchain).unwrap_err();
+    assert!(format!("{error:#}").contains("the suite does not run on prefix 1, option off"), "{error:#}");
+    assert_eq!((bench.count("targets"), bench.count("boots")), (2, 1));
+    fs::remove_file(bench.scene.path("dead")).unwrap();
+    let report = bench.verify(&[Gate::Build, Gate::Boot]);
+    assert!(report.is_good(), "{}", table::full(&report));
+    assert_eq!((bench.count("targets"), bench.count("boots")), (7, 5), "what was found out before is found out again");
 }
 
 #[test]
