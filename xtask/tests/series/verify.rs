@@ -102,7 +102,7 @@ impl Bench {
         let scene = Scene::new();
         scene.real("cmp");
         scene.with_toolchain().tool("make", MAKE).tool("xtask", XTASK);
-        scene.tool("llvm-objdump-22", OBJDUMP).tool("pahole", "");
+        scene.tool("llvm-objdump-22", OBJDUMP).tool("pahole", "").tool("sparse", "");
         scene.file("suite", "the suite");
         let ctx = Ctx::at(lab.ctx.root(), scene.cache());
         Self { lab, scene, ctx }

@@ -17,7 +17,6 @@ use crate::{
     error::Failure,
     interrupt,
     kernel::lint::{Goal, lint},
-    process,
 };
 
 /// What the compiling checkers have said so far.
@@ -98,11 +97,11 @@ impl Walk {
                 Some(Err(why)) => why.clone(),
             };
             if site.wants(Gate::Sparse) {
-                let here = process::attempt(std::process::Command::new("sparse").arg("--version"), site.ctx.verbose);
-                let verdict = match here {
-                    _ if c.is_empty() => Verdict::NotConcerned,
-                    Ok(_) => about(false),
-                    Err(_) => missing(&subject.files(".c"), "sparse is not installed"),
+                let here = |name: &str| site.toolchain.path.iter().any(|folder| folder.join(name).is_file());
+                let verdict = match c.is_empty() {
+                    true => Verdict::NotConcerned,
+                    false if here("sparse") => about(false),
+                    false => missing(&subject.files(".c"), "sparse is not installed"),
                 };
                 verdicts.push((Gate::Sparse, verdict));
             }

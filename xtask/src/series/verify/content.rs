@@ -62,6 +62,9 @@ pub fn kernel_doc(site: &Site<'_>, subject: &Subject<'_>) -> Result<Verdict> {
 /// When the files cannot be read.
 pub fn rst(site: &Site<'_>, subject: &Subject<'_>) -> Result<Verdict> {
     let files = subject.files(".rst");
+    if files.is_empty() {
+        return Ok(Verdict::NotConcerned);
+    }
     if process::attempt(Command::new("docutils").arg("--version"), site.ctx.verbose).is_err() {
         return Ok(missing(&files, "docutils is not installed (python3-docutils)"));
     }

@@ -71,12 +71,17 @@ fn kernel(site: &Site<'_>, flavour: Flavour) -> Result<(String, std::path::PathB
     let wanted = patched::wanted(site.ctx, &order)?;
     let last = site.prefixes.len() - 1;
     let tree_key = &site.prefixes[last].tree;
-    // The tree that people work in has the objects of the last build, if it holds just the series.
-    let work = tree::prepare_tree(site.ctx, site.base).ok().filter(|work| work.content_key == *tree_key);
-    let trial = if work.is_none() { Some(site.prepare(last, super::Switch::On)?) } else { None };
-    let path = work.as_ref().or(trial.as_ref()).map_or(&site.tree, |tree| &tree.path);
-    let request = Request { flavour, tree: path, tree_key, wanted: &wanted };
-    let vmlinux = kernel::build(site.ctx, site.toolchain, &request)?.vmlinux;
+    let here = Request { flavour, tree: &site.tree, tree_key, wanted: &wanted };
+    let vmlinux = match kernel::find(site.ctx, site.toolchain, &here) {
+        Some(built) => built.vmlinux,
+        None => {
+            // The tree that people work in has the objects of the last build, if it holds just the series.
+            let work = tree::prepare_tree(site.ctx, site.base).ok().filter(|work| work.content_key == *tree_key);
+            let trial = if work.is_none() { Some(site.prepare(last, super::Switch::On)?) } else { None };
+            let path = work.as_ref().or(trial.as_ref()).map_or(&site.tree, |tree| &tree.path);
+            kernel::build(site.ctx, site.toolchain, &Request { tree: path, ..here })?.vmlinux
+        }
+    };
     let file = std::fs::File::open(&vmlinux).context("cannot read the kernel")?;
     Ok((cache::sha256(file, |_| ()).context("cannot read the kernel")?, vmlinux))
 }
