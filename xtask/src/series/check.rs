@@ -102,6 +102,15 @@ pub fn check(ctx: &Ctx, base: &Base) -> Result<Report> {
     let series = export::mirrored_files(scratch.git(), &base.commit, tip)?;
     report.mirrored = series.len();
     report.findings.extend(mirror(ctx, &series)?);
+    for example in folder::examples(&ctx.root().join(PATCHES))? {
+        let file = patch_file(&example.name);
+        if let Err(error) = apply::am(&scratch, tip, &[example]) {
+            match error.downcast_ref::<apply::Rejected>() {
+                Some(rejected) => report.add(file, format!("{rejected}\n  on top of the series")),
+                None => return Err(error),
+            }
+        }
+    }
     Ok(report)
 }
 

@@ -25,6 +25,8 @@ use crate::{
 
 /// The folder of the repository that holds the series.
 pub const PATCHES: &str = "patches";
+/// The folder in [`PATCHES`] of patches that are shown on top of the series and are no part of it.
+pub const EXAMPLE: &str = "example";
 /// The cover letter: its subject, a blank line, its text.
 pub const COVER: &str = "0000-cover-letter.txt";
 
@@ -168,9 +170,28 @@ pub fn inputs(folder: &Folder) -> Vec<Input> {
     folder.entries.iter().map(|entry| Input { name: entry.name.clone(), text: entry.text.clone() }).collect()
 }
 
+/// The patches of [`EXAMPLE`] in `dir`, each to be applied for itself.
+///
+/// # Errors
+///
+/// When one cannot be read.
+pub fn examples(dir: &Path) -> Result<Vec<Input>> {
+    let dir = dir.join(EXAMPLE);
+    if !dir.exists() {
+        return Ok(Vec::new());
+    }
+    let list = fs::read_dir(&dir).with_context(|| format!("cannot list {}", dir.display()))?;
+    let mut names = list.map(|entry| Ok(entry?.file_name())).collect::<Result<Vec<_>>>()?;
+    names.sort();
+    let named = |name: std::ffi::OsString| -> Result<Input> {
+        Ok(Input { text: read(&dir.join(&name))?, name: format!("{EXAMPLE}/{}", name.to_string_lossy()) })
+    };
+    names.into_iter().map(named).collect()
+}
+
 /// Files that belong into the folder and are read elsewhere: hidden ones, the base and the justified exceptions.
 fn is_other(name: &str) -> bool {
-    name.starts_with('.') || name.ends_with(".toml") || name.ends_with(".md") || name == "example"
+    name.starts_with('.') || name.ends_with(".toml") || name.ends_with(".md") || name == EXAMPLE
 }
 
 fn number_of(stem: &str) -> Option<u32> {

@@ -151,3 +151,14 @@ fn an_added_file_without_a_license_is_found() {
     lab.import();
     assert!(lab.finding().contains("drivers/block/new.c does not start with an SPDX-License-Identifier"));
 }
+
+#[test]
+fn an_example_that_does_not_fit_on_top_is_named() {
+    let lab = Lab::new();
+    let patches = lab.patches();
+    let text = lab.read(&format!("patches/{}", patches[0]));
+    lab.write("patches/example/once-more.patch", &text);
+    let finding = lab.finding();
+    assert!(finding.starts_with("patches/example/once-more.patch: "), "{finding}");
+    assert!(finding.ends_with("on top of the series"), "{finding}");
+}
