@@ -27,7 +27,9 @@ use crate::device::Claim;
 /// Returns how many indices there are: one more than the highest. C: `loop_index_limit`.
 pub(crate) fn index_limit() -> u32 {
     // SAFETY: It can always be called.
-    unsafe { bindings::loop_index_limit() }
+    let limit = unsafe { bindings::loop_index_limit() };
+    // A minor number has 20 bits.
+    limit as u32
 }
 
 /// The number of a device, which no other loop device of the machine has.
