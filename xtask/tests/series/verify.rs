@@ -20,9 +20,9 @@ const KCONFIG: &str = "drivers/block/Kconfig";
 /// Compiles what differs from the last time: warns of a word in loop.c, and stumbles over another one.
 const MAKE: &str = r#"
 [ "$1" = --version ] && echo 'GNU Make 4.3' && exit
-clippy=no
+clippy=no gcc=no
 while [ $# -gt 0 ]; do
-    case $1 in -C) tree=$2; shift;; O=*) out=${1#O=};; CLIPPY=1) clippy=yes;; esac
+    case $1 in -C) tree=$2; shift;; O=*) out=${1#O=};; CLIPPY=1) clippy=yes;; CC=gcc) gcc=yes;; esac
     target=$1; shift
 done
 echo $target >> $SCENE/targets
@@ -30,13 +30,14 @@ case $target in
 allnoconfig) cp "$KCONFIG_ALLCONFIG" $out/.config; exit;;
 esac
 loop=$tree/drivers/block/loop.c
-if ! cmp -s $loop $out/loop.c; then
+if ! cmp -s $loop $out/loop.c || [ ! -e $out/drivers/block/loop.o ]; then
     echo "  CC      drivers/block/loop.o"
     n=0
     while read -r line; do
         n=$((n + 1))
         case $line in *dubious*) echo "$loop:$n:1: warning: dubious [-Wdubious]";; esac
         case $line in *unlinted*) [ $clippy = yes ] && echo "$loop:$n:1: warning: unlinted [-Wextra]";; esac
+        case $line in *gnuish*) [ $gcc = yes ] && echo "$loop:$n:1: warning: gnuish [-Wgnu]";; esac
         case $line in *broken*) echo "$loop:$n:1: error: broken"; exit 2;; esac
     done < $loop
     cp $loop $out/loop.c
@@ -238,6 +239,17 @@ fn what_only_the_checkers_flags_show_is_blamed_on_its_patch_too() {
         report.steps.iter().filter(|s| s.gates.iter().any(|(_, verdict)| verdict.is_bad())).map(|s| s.number).collect();
     assert_eq!(bad, [2], "{}", table::full(&report));
     assert!(table::full(&report).contains("0002-loop-two, sparse: drivers/block/loop.c:5:1: warning: unlinted"));
+}
+
+#[test]
+fn what_only_a_neighbouring_configuration_shows_is_told_with_its_name() {
+    let bench = Bench::new();
+    assert!(bench.verify(&[Gate::Neighbours]).is_good());
+    bench.change(2, |text| text.replace("loop four", "loop four gnuish"));
+    let told = table::full(&bench.verify(&[Gate::Neighbours]));
+    let fault = "0005-loopfs-five, neighbours: by gcc: drivers/block/loop.c:5:1: warning: gnuish [-Wgnu]";
+    assert!(told.contains(fault), "{told}");
+    assert_eq!(told.matches("warning").count(), 1, "{told}");
 }
 
 #[test]
