@@ -17,7 +17,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 use nix::{
     errno::Errno,
     fcntl::{OFlag, open},
-    sys::stat::{Mode, SFlag},
+    sys::{
+        signal::{Signal, kill},
+        stat::{Mode, SFlag},
+    },
     unistd::unlink,
 };
 
@@ -571,12 +574,13 @@ fn storm_of_host_control_beside_instances(ctx: &Context) -> Result<()> {
 /// S5: "mount and teardown of hundreds of instances", all at the same time in the end.
 fn storm_of_hundreds_of_instances(ctx: &Context) -> Result<()> {
     const INSTANCES: usize = 200;
+    const HOLDERS: usize = 8;
     let before = block::loop_devices()?;
     let backing = Backing::new(&ctx.dir.join("file"))?;
-    let holders: Vec<_> = (0..4)
+    let holders: Vec<_> = (0..HOLDERS)
         .map(|_| {
             process::hold(|| {
-                (0..INSTANCES / 4)
+                (0..INSTANCES / HOLDERS)
                     .map(|index| {
                         let detached = Detached::new()?;
                         let instance = detached.instance();
@@ -592,6 +596,9 @@ fn storm_of_hundreds_of_instances(ctx: &Context) -> Result<()> {
         })
         .collect::<Result<_>>()?;
     ensure!(block::loop_devices()?.len() == before.len() + INSTANCES);
+    for holder in &holders {
+        kill(holder.pid(), Signal::SIGKILL)?;
+    }
     for holder in holders {
         holder.kill()?;
     }

@@ -4,7 +4,7 @@ use std::{
     panic::resume_unwind,
     path::{Path, PathBuf},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize},
     },
     thread,
@@ -101,10 +101,6 @@ pub enum Isolate {
 
 fn host_cpus() -> usize {
     thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
-fn lock(reporter: &Mutex<Reporter>) -> MutexGuard<'_, Reporter> {
-    reporter.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn positive(text: &str) -> Result<f64, String> {
@@ -217,25 +213,38 @@ impl Test {
 
     /// Runs the trials in as many guests as their needs for CPUs make it.
     fn drive(&self, setup: &Setup, trials: Vec<Trial>, seed: Option<u64>, reporter: &Mutex<Reporter>) -> Result<()> {
-        for (cpus, trials) in self.by_cpus(trials) {
+        let shares = self.by_cpus(trials).into_iter().map(|(cpus, trials)| {
             let jobs = self.jobs(cpus, trials.len());
-            let shares = (0..jobs).map(|job| trials.iter().skip(job).step_by(jobs).cloned().collect());
-            let shares: Vec<Vec<Trial>> = shares.collect();
-            // Every thread starts its guests itself and lives longer than they do: a guest ends with the thread.
-            thread::scope(|scope| {
-                let jobs: Vec<_> = shares
-                    .into_iter()
-                    .map(|share| scope.spawn(move || self.drive_share(setup, cpus, &share, seed, reporter)))
-                    .collect();
-                let ended = jobs.into_iter().map(|job| job.join().unwrap_or_else(|panic| resume_unwind(panic)));
-                // All of them are waited for, and the first error is told.
-                ended.collect::<Vec<_>>().into_iter().collect::<Result<()>>()
-            })?;
-            if self.until_fail && lock(reporter).summary().failed > 0 {
-                break;
-            }
+            (0..jobs).map(|job| (cpus, trials.iter().skip(job).step_by(jobs).cloned().collect())).collect()
+        });
+        let groups: Vec<Vec<(usize, Vec<Trial>)>> = shares.collect();
+        // Cases mostly wait for grace periods, so that guests with one CPU and with two get along on few CPUs. What
+        // the debugging costs is CPU time; the same for a guest for each case, which boots and does not wait.
+        if setup.debug || self.isolate == Isolate::Vm || self.jobs.is_some() {
+            groups.into_iter().try_for_each(|group| self.drive_side_by_side(setup, group, seed, reporter))
+        } else {
+            self.drive_side_by_side(setup, groups.into_iter().flatten().collect(), seed, reporter)
         }
-        Ok(())
+    }
+
+    /// Runs each share of the trials in a guest of as many CPUs, at the same time.
+    fn drive_side_by_side(
+        &self,
+        setup: &Setup,
+        shares: Vec<(usize, Vec<Trial>)>,
+        seed: Option<u64>,
+        reporter: &Mutex<Reporter>,
+    ) -> Result<()> {
+        // Every thread starts its guests itself and lives longer than they do: a guest ends with the thread.
+        thread::scope(|scope| {
+            let jobs: Vec<_> = shares
+                .into_iter()
+                .map(|(cpus, share)| scope.spawn(move || self.drive_share(setup, cpus, &share, seed, reporter)))
+                .collect();
+            let ended = jobs.into_iter().map(|job| job.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            // All of them are waited for, and the first error is told.
+            ended.collect::<Vec<_>>().into_iter().collect()
+        })
     }
 
     /// Runs a share of the trials, one after the other.
