@@ -6,7 +6,7 @@ use std::{
     process::{Command, Output},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::{
     Site,
@@ -44,14 +44,14 @@ pub fn rustfmt(site: &Site<'_>, subject: &Subject<'_>) -> Result<Verdict> {
 /// When the files cannot be read.
 pub fn kernel_doc(site: &Site<'_>, subject: &Subject<'_>) -> Result<Verdict> {
     let files = [subject.files(".c"), subject.files(".h")].concat();
-    let key = |path: &str| Key::default().with("kernel-doc 1").with(&site.base.commit).with(path);
+    let key = |path: &str| Key::default().with("kernel-doc 2").with(&site.base.commit).with(path);
     let script = site.tree.join("scripts/kernel-doc");
     on_each(site, subject, &files, "kernel-doc", key, |path| {
         let mut command = Command::new(&script);
         let output = process::attempt(command.args(["-none", "-Wall"]).arg(path), site.ctx.verbose)?;
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         let is_warning = |line: &&str| line.to_lowercase().contains("warning:") || line.contains("error:");
-        Ok(text.lines().filter(is_warning).map(str::to_owned).collect())
+        or_failure(text.lines().filter(is_warning).map(str::to_owned).collect(), &output)
     })
 }
 
@@ -65,10 +65,11 @@ pub fn rst(site: &Site<'_>, subject: &Subject<'_>) -> Result<Verdict> {
     if files.is_empty() {
         return Ok(Verdict::NotConcerned);
     }
-    if process::attempt(Command::new("docutils").arg("--version"), site.ctx.verbose).is_err() {
+    let probe = process::attempt(Command::new("docutils").arg("--version"), site.ctx.verbose);
+    if !probe.is_ok_and(|output| output.status.success()) {
         return Ok(missing(&files, "docutils is not installed (python3-docutils)"));
     }
-    let key = |path: &str| Key::default().with("rst 1").with(path);
+    let key = |path: &str| Key::default().with("rst 2").with(path);
     on_each(site, subject, &files, "rst", key, |path| {
         let mut command = Command::new("docutils");
         command.args(["--report=2", "--halt=5", "--writer=null"]).arg(path);
@@ -79,13 +80,21 @@ pub fn rst(site: &Site<'_>, subject: &Subject<'_>) -> Result<Verdict> {
         let is_report =
             |line: &&str| line.contains("(WARNING/2)") || line.contains("(ERROR/3)") || line.contains("(SEVERE/4)");
         let own = |line: &&str| !sphinx.iter().any(|known| line.contains(known));
-        Ok(text.lines().filter(is_report).filter(own).map(str::to_owned).collect())
+        or_failure(text.lines().filter(is_report).filter(own).map(str::to_owned).collect(), &output)
     })
 }
 
 /// Not concerned without files, else unchecked.
 pub fn missing(files: &[&str], why: &str) -> Verdict {
     if files.is_empty() { Verdict::NotConcerned } else { Verdict::Unchecked(why.to_owned()) }
+}
+
+/// What a checker has found; that it failed, if it did so without a word about the file.
+fn or_failure(found: Vec<String>, output: &Output) -> Result<Vec<String>> {
+    if found.is_empty() && !output.status.success() {
+        bail!("the checker does not work ({}): {}", output.status, said(output));
+    }
+    Ok(found)
 }
 
 fn said(output: &Output) -> String {
@@ -143,4 +152,24 @@ fn collect(
         collector.add(&line);
     }
     Ok(collector.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_checker_that_fails_without_a_word_has_not_found_the_file_good() {
+        let output = |code: i32| Output {
+            status: std::process::ExitStatus::from_raw(code << 8),
+            stdout: Vec::new(),
+            stderr: b"no module named docutils".to_vec(),
+        };
+        assert_eq!(or_failure(Vec::new(), &output(0)).unwrap(), Vec::<String>::new());
+        assert_eq!(or_failure(vec!["a.rst:1: (ERROR/3)".to_owned()], &output(1)).unwrap().len(), 1);
+        let error = or_failure(Vec::new(), &output(1)).unwrap_err().to_string();
+        assert!(error.contains("no module named docutils"), "{error}");
+    }
 }
