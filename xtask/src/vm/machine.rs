@@ -107,6 +107,8 @@ impl Machine {
             "oops=panic".to_owned(),
             // The marks around each case must not be dropped for coming too fast.
             "printk.devkmsg=on".to_owned(),
+            // On a busy host the timer interrupts of the test at boot come too late, and its verdict is a panic.
+            "no_timer_check".to_owned(),
             // All of KASAN's findings, not only the first.
             "kasan_multi_shot".to_owned(),
         ];
