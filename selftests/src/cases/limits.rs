@@ -1,6 +1,11 @@
 //! SPEC L: how many devices there can be, and who pays.
 
-use std::{fs, thread};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    sync::Barrier,
+    thread,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use caps::Capability;
@@ -20,8 +25,10 @@ use crate::{
     expect,
     instance::{Detached, Instance},
     limit,
+    loop_control::LoopControl,
     loop_device::LoopDevice,
-    nodes, privilege, process,
+    nodes, privilege,
+    process::{self, Started},
     tenant::Tenant,
     uapi::MINORS,
     wait,
@@ -54,6 +61,7 @@ pub(super) fn cases() -> Vec<Case> {
             .only(&[Who::Root])
             .needing(&[Need::Loopfs, Need::Memcg]),
         case!(["L6"], threads_at_a_limit_never_exceed_it).needing(&[Need::Loopfs, Need::Smp]).patient(2),
+        case!(["L6", "L2"], threads_at_max_never_exceed_it).needing(&[Need::Loopfs, Need::Smp]).patient(2),
         case!(["L6"], namespaces_at_a_common_limit_never_exceed_it).needing(&[Need::Loopfs, Need::Smp]).patient(2),
     ]
 }
@@ -451,26 +459,57 @@ fn memory_of_a_device_is_charged_to_the_cgroup_of_its_maker(ctx: &Context) -> Re
     Ok(())
 }
 
-/// How many devices the threads or processes of a contention make and lose.
-const ROUNDS: usize = 12;
+/// How often a contention starts anew.
+const ROUNDS: usize = 8;
 
-/// Adds and removes; returns whether the limit was ever hit. Any other failure is an error.
-fn contend(instance: &Instance) -> Result<bool> {
-    let control = instance.control()?;
-    let mut refused = false;
-    for round in 0..ROUNDS {
+/// More devices than any room in a contention has.
+const WISHES: usize = 3;
+
+/// Makes as many devices as it wishes and can; any other failure than for want of room is an error.
+fn take(control: &LoopControl) -> Result<Vec<u32>> {
+    let mut made = Vec::new();
+    for _ in 0..WISHES {
         match control.add_any() {
-            Ok(number) if round % 2 == 0 => control.remove(number)?,
-            Ok(number) => unlink(&instance.node(number))?,
-            Err(Errno::ENOSPC) => refused = true,
+            Ok(number) => made.push(number),
+            Err(Errno::ENOSPC) => {}
             Err(error) => return Err(error).context("ADD under contention"),
         }
     }
-    Ok(refused)
+    Ok(made)
 }
 
-/// L6: "Hitting a limit at the same time from many threads, instances ... never exceeds it." And
-/// afterwards it can be used in full.
+/// Lets a thread for each of `instances` take what it can, all at the same moment, and requires them to get `room`
+/// devices together. Again and again: what they give back is there to be taken.
+fn contend(instances: [&Instance; 4], room: usize) -> Result<()> {
+    for round in 0..ROUNDS {
+        let start = Barrier::new(instances.len());
+        let taken: Vec<Vec<u32>> = thread::scope(|scope| {
+            let threads = instances.map(|instance| {
+                let start = &start;
+                scope.spawn(move || {
+                    let control = instance.control();
+                    start.wait();
+                    take(&control?)
+                })
+            });
+            threads.into_iter().map(|thread| thread.join().expect("a thread panicked")).collect::<Result<_>>()
+        })?;
+        let count = taken.iter().flatten().count();
+        ensure!(count == room, "{count} devices at a limit of {room}");
+        for (instance, numbers) in instances.iter().zip(taken) {
+            for number in numbers {
+                if round % 2 == 0 {
+                    instance.control()?.remove(number)?;
+                } else {
+                    unlink(&instance.node(number))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// L6: "Hitting a limit at the same time from many threads, instances ... never exceeds it." And it can be used in full.
 fn threads_at_a_limit_never_exceed_it(ctx: &Context) -> Result<()> {
     let tenant = Tenant::new(ctx, "tenant")?;
     tenant.run(|| Ok(limit::set(3)?))?;
@@ -479,60 +518,49 @@ fn threads_at_a_limit_never_exceed_it(ctx: &Context) -> Result<()> {
         let dir = tenant.dir().join("second");
         fs::create_dir(&dir)?;
         let second = Instance::mount(&dir)?;
-        // One of three places is taken, so four threads contend for two.
-        let kept = first.add()?;
-        thread::scope(|scope| {
-            let threads: Vec<_> =
-                [&first, &second, &first, &second].map(|instance| scope.spawn(|| contend(instance))).into();
-            let watcher = scope.spawn(|| most_devices(&[&first, &second], 50));
-            let mut refused = false;
-            for thread in threads {
-                refused |= thread.join().expect("a thread panicked")?;
-            }
-            let most = watcher.join().expect("the watcher panicked")?;
-            ensure!(most <= 3, "{most} devices at a limit of 3");
-            let _ = refused;
-            anyhow::Ok(())
-        })?;
-        first.expect_devices(&[kept])?;
-        second.expect_devices(&[])?;
-        expect_room(&second, 2)?;
-        Ok(())
+        contend([&first, &second, &first, &second], 3)
     })
 }
 
-/// The most devices the directories of `instances` showed together, looked at `times` times.
-fn most_devices(instances: &[&Instance], times: usize) -> Result<usize> {
-    let mut most = 0;
-    for _ in 0..times {
-        let mut count = 0;
-        for instance in instances {
-            count += instance.entries()?.len() - 1;
-        }
-        most = most.max(count);
-        thread::yield_now();
-    }
-    Ok(most)
+/// L6, of the limit of one instance.
+fn threads_at_max_never_exceed_it(ctx: &Context) -> Result<()> {
+    let instance = Instance::new_with(ctx, "loopfs", "max=3")?;
+    contend([&instance; 4], 3)
 }
 
 /// L6: "and namespaces". Three children of one namespace contend for its room.
 fn namespaces_at_a_common_limit_never_exceed_it(ctx: &Context) -> Result<()> {
+    const ROOM: usize = 4;
     let outer = Tenant::new(ctx, "outer")?;
-    let own = outer.mount()?;
     outer.run(|| {
-        limit::set(2)?;
+        limit::set(u32::try_from(ROOM)?)?;
         let inner = ["a", "b", "c"].map(|name| Tenant::nested(outer.dir(), name));
         let [a, b, c] = inner;
         let inner = [a?, b?, c?];
-        let mut contenders = Vec::new();
-        for tenant in &inner {
-            let instance = tenant.mount()?;
-            contenders.push(tenant.start(move || contend(&instance))?);
+        let instances = [inner[0].mount()?, inner[1].mount()?, inner[2].mount()?];
+        for _ in 0..ROUNDS {
+            let (mut start, mut starter) = std::io::pipe()?;
+            let mut contenders = Vec::new();
+            for (tenant, instance) in inner.iter().zip(&instances) {
+                let start = &mut start;
+                contenders.push(tenant.start(move || {
+                    let control = instance.control()?;
+                    start.read_exact(&mut [0])?;
+                    take(&control)
+                })?);
+            }
+            starter.write_all(&[0; 3])?;
+            let taken = contenders.into_iter().map(Started::join).collect::<Result<Vec<_>>>()?;
+            let count = taken.iter().flatten().count();
+            ensure!(count <= ROOM, "{count} devices at a common limit of {ROOM}");
+            for ((tenant, instance), numbers) in inner.iter().zip(&instances).zip(taken) {
+                tenant.run(|| {
+                    let control = instance.control()?;
+                    numbers.into_iter().try_for_each(|number| Ok(control.remove(number)?))
+                })?;
+            }
         }
-        for contender in contenders {
-            contender.join()?;
-        }
-        expect_room(&own, 2)?;
+        inner[0].run(|| expect_room(&instances[0], u32::try_from(ROOM)?)).context("a charge is lost")?;
         Ok(())
     })
 }
