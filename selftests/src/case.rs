@@ -65,6 +65,22 @@ pub enum Who {
     /// Uid 0 of a new user namespace whose ids 0..65536 map to 100000.. of the initial one, with
     /// mount and pid namespaces of its own, and no privilege outside.
     UsernsRoot,
+    /// As [`Who::Root`], with the loop devices of the machine: what loopfs is compared with.
+    Stock,
+    /// As [`Who::UsernsRoot`], with the loop devices of the machine, as far as a container has any.
+    UsernsStock,
+}
+
+impl Who {
+    /// Whether the case runs in a user namespace of its own.
+    pub const fn is_in_user_namespace(self) -> bool {
+        matches!(self, Self::UsernsRoot | Self::UsernsStock)
+    }
+
+    /// Whether the case is to use an instance of its own, and not the machine's loop devices.
+    pub const fn has_instance(self) -> bool {
+        matches!(self, Self::Root | Self::UsernsRoot)
+    }
 }
 
 impl fmt::Display for Who {
@@ -72,6 +88,8 @@ impl fmt::Display for Who {
         f.write_str(match self {
             Self::Root => "root",
             Self::UsernsRoot => "userns",
+            Self::Stock => "stock",
+            Self::UsernsStock => "stock-userns",
         })
     }
 }
@@ -83,6 +101,8 @@ impl fmt::Display for Who {
 pub enum Need {
     /// The file system type `loop`.
     Loopfs,
+    /// Debian's own programs and container managers.
+    Clients,
     /// The stock loop driver with `/dev/loop-control`.
     Loop,
     /// A block device node that makes its device when it is opened.
@@ -118,6 +138,7 @@ impl Need {
     pub const fn kconfig(self) -> &'static [&'static str] {
         match self {
             Self::Loopfs => &["BLK_DEV_LOOP", "RUST", "USER_NS", "BLK_DEV_LOOPFS"],
+            Self::Clients => &[],
             Self::Loop => &["BLK_DEV_LOOP"],
             Self::LegacyAutoload => &["BLOCK_LEGACY_AUTOLOAD"],
             Self::Ext4 => &["EXT4_FS"],

@@ -5,7 +5,9 @@
 
 mod backing_files;
 mod capability;
+mod clients;
 mod control;
+mod detached;
 mod faults;
 mod host;
 mod limits;
@@ -33,6 +35,7 @@ pub fn all() -> Vec<Case> {
         rename::cases(),
         shutdown::cases(),
         orphans::cases(),
+        detached::cases(),
         capability::cases(),
         visibility::cases(),
         backing_files::cases(),
@@ -43,6 +46,7 @@ pub fn all() -> Vec<Case> {
         lock_order::cases(),
         option_off::cases(),
         host::cases(),
+        clients::cases(),
     ]
     .concat()
 }

@@ -26,6 +26,8 @@ pub enum Flavour {
     /// For the prefixes of the series: each is built twice, so it has no more than shows whether a patch works.
     #[value(skip)]
     Verify,
+    /// With what Debian's own programs and container managers run on.
+    Clients,
 }
 
 impl fmt::Display for Flavour {
@@ -34,6 +36,7 @@ impl fmt::Display for Flavour {
             Self::Default => "default",
             Self::Debug => "debug",
             Self::Verify => "verify",
+            Self::Clients => "clients",
         })
     }
 }
@@ -202,7 +205,7 @@ mod tests {
 
     #[test]
     fn every_symbol_of_the_repositorys_fragments_has_a_reason() {
-        for flavour in [Flavour::Default, Flavour::Debug, Flavour::Verify] {
+        for flavour in [Flavour::Default, Flavour::Debug, Flavour::Verify, Flavour::Clients] {
             let wanted = Wanted::read(&root(), flavour).unwrap();
             assert!(wanted.text().contains("CONFIG_RUST=y\n"));
         }

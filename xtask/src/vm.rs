@@ -2,6 +2,7 @@
 
 pub mod accel;
 pub mod console;
+pub mod debian;
 pub mod guest;
 pub mod initramfs;
 pub mod machine;

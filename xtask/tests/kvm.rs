@@ -29,6 +29,7 @@ impl Bench {
         let machine = Machine {
             kernel,
             initramfs: dir.path().join("root.cpio"),
+            disk: None,
             accel: Accel::tcg(),
             cpus: 1,
             memory_mib: 64,

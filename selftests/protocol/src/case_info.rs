@@ -22,6 +22,11 @@ pub struct CaseInfo {
 }
 
 impl CaseInfo {
+    /// Whether the case runs programs of the Debian tree, which only that guest has.
+    pub fn wants_clients(&self) -> bool {
+        self.needs.iter().any(|need| need == "clients")
+    }
+
     /// Whether the case asks for more than one CPU.
     pub fn wants_smp(&self) -> bool {
         self.needs.iter().any(|need| need == "smp")

@@ -21,6 +21,12 @@ pub use cost::{Act, COUNTED_CLOCK, Cost, Others, Party};
 pub use event::{EVENT_PREFIX, Event};
 pub use marker::Marker;
 
+/// Stands before what a case left behind, in the message of one that had failed already.
+pub const AFTERWARDS: &str = "afterwards: ";
+
+/// The variable in the environment of the guest's PID 1 that names the disk to use as the root, where there is one.
+pub const ROOT_VARIABLE: &str = "LOOPFS_ROOT";
+
 /// Names of the virtio-serial ports, as the guest finds them in `/sys/class/virtio-ports/*/name`.
 pub mod port {
     /// Commands in, KTAP out.

@@ -1,16 +1,17 @@
 //! PID 1 of a test guest: mounts what the cases expect, then does what the host asks for.
 
 use std::{
-    fs::{self, File},
+    env,
+    fs::{self, File, Permissions},
     io::{BufRead, BufReader, Write as _},
-    os::fd::AsRawFd as _,
+    os::{fd::AsRawFd as _, unix::fs::PermissionsExt as _},
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
     thread,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
-use loopfs_protocol::{Clock, Command, Event, Marker, Missing, port::CONTROL, trial_id};
+use loopfs_protocol::{AFTERWARDS, Clock, Command, Event, Marker, Missing, ROOT_VARIABLE, port::CONTROL, trial_id};
 use nix::{
     mount::{MsFlags, mount},
     sys::{
@@ -21,18 +22,19 @@ use nix::{
     unistd::sync,
 };
 
-use super::{channel::Verdict, exec, kmemleak, kmsg, ktap::Ktap, leaks::Footprint, network, port, probe, runner};
+use super::{channel::Verdict, exec, kmemleak, kmsg, ktap::Ktap, leaks::Footprint, network, port, probe, root, runner};
 use crate::{
     case::{Case, Who},
     cases,
 };
 
 /// What is mounted before anything else: type, place, options, and whether it must work.
-const MOUNTS: [(&str, &str, &str, bool); 8] = [
+const MOUNTS: [(&str, &str, &str, bool); 9] = [
     ("proc", "/proc", "", true),
     ("sysfs", "/sys", "", true),
     ("devtmpfs", "/dev", "", true),
     ("devpts", "/dev/pts", "mode=0620,ptmxmode=0666", false),
+    ("tmpfs", "/dev/shm", "mode=1777", false),
     ("tmpfs", "/tmp", "mode=1777", true),
     ("tmpfs", "/run", "mode=0755", true),
     ("cgroup2", "/sys/fs/cgroup", "", false),
@@ -45,7 +47,14 @@ const MOUNTS: [(&str, &str, &str, bool); 8] = [
 ///
 /// When this is no guest of ours. PID 1 that returns takes the kernel down with it, which the host sees.
 pub fn run() -> Result<()> {
+    if let Ok(device) = env::var(ROOT_VARIABLE) {
+        mount(Some("devtmpfs"), "/dev", Some("devtmpfs"), MsFlags::empty(), None::<&str>)
+            .context("cannot mount /dev")?;
+        root::enter(&device).with_context(|| format!("cannot make {device} the root"))?;
+    }
     mount_all()?;
+    // As udev has it, which does not run: a container's root is nobody outside. Without FUSE there is no such node.
+    let _ = fs::set_permissions("/dev/fuse", Permissions::from_mode(0o666));
     // From here on the console shows every message of the kernel: that is where the host looks for trouble.
     fs::write("/proc/sys/kernel/printk", "8").context("cannot set the console's log level")?;
     network::bring_loopback_up().context("cannot bring the loopback interface up")?;
@@ -173,7 +182,7 @@ impl Guest {
         before.restore();
         let leaks = leaks.join("; ");
         Ok(match report.verdict {
-            Verdict::Fail(message) => Verdict::Fail(format!("{message}\nafterwards: {leaks}")),
+            Verdict::Fail(message) => Verdict::Fail(format!("{message}\n{AFTERWARDS}{leaks}")),
             Verdict::Pass | Verdict::Skip(_) => Verdict::Fail(leaks),
         })
     }

@@ -49,7 +49,7 @@ pub fn run(case: &Case, who: Who, channel: &Channel) -> ExitCode {
 fn enter(case: &Case, who: Who, channel: &Channel) -> Result<ExitCode> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     fcntl(channel, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-    if who == Who::UsernsRoot {
+    if who.is_in_user_namespace() {
         enter_user_namespace(channel)?;
     }
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID).context("cannot make mount and pid namespaces")?;
@@ -142,7 +142,7 @@ fn run_body(case: &Case, context: &Context) -> Verdict {
     }
 }
 
-/// Writes the id maps of [`Who::UsernsRoot`] for process `pid`: 0..65536 there are 100000.. here.
+/// Writes the id maps of a case in a user namespace for process `pid`: 0..65536 there are 100000.. here.
 ///
 /// # Errors
 ///

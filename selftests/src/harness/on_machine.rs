@@ -8,7 +8,7 @@ use nix::unistd::geteuid;
 
 use super::{channel::Verdict, leaks::Footprint, probe, runner};
 use crate::{
-    case::{Case, Who},
+    case::{Case, Need, Who},
     cases,
 };
 
@@ -19,7 +19,9 @@ const DEADLINE: Duration = Duration::from_secs(30);
 pub fn run(mut arguments: Arguments) -> Conclusion {
     // Cases share the machine's loop devices and its limit.
     arguments.test_threads = Some(1);
-    let trials = cases::all().into_iter().flat_map(|case| {
+    // What Debian's programs do is compared between drivers, and the comparison is made by the host of a guest.
+    let cases = cases::all().into_iter().filter(|case| !case.needs.contains(&Need::Clients));
+    let trials = cases.flat_map(|case| {
         case.who.iter().map(move |who| {
             Trial::ignorable_test(trial_id(case.name, &who.to_string()), {
                 let who = *who;

@@ -18,11 +18,24 @@ pub(super) fn first_missing(case: &Case) -> Option<Need> {
     case.needs.iter().copied().find(|need| !is_met(*need))
 }
 
+/// Programs of the packages that the client cases are about, one of each.
+const CLIENTS: [&str; 8] = [
+    "/usr/sbin/losetup",
+    "/usr/sbin/sfdisk",
+    "/usr/sbin/mke2fs",
+    "/usr/bin/fuse2fs",
+    "/usr/bin/bwrap",
+    "/usr/bin/lxc-start",
+    "/usr/bin/systemd-nspawn",
+    "/usr/bin/crun",
+];
+
 /// What to say about a need that is not met.
 pub(super) fn describe(need: Need) -> String {
     let symbols: Vec<String> = need.kconfig().iter().map(|symbol| format!("CONFIG_{symbol}")).collect();
     let what = match need {
         Need::Loopfs => "the file system type `loop`",
+        Need::Clients => return "Debian's own programs are not here (cargo xtask test --clients)".to_owned(),
         Need::Loop => "the loop driver",
         Need::LegacyAutoload => "device made by opening its node",
         Need::Ext4 => "ext4",
@@ -45,6 +58,7 @@ fn is_met(need: Need) -> bool {
     let exists = |path: &str| Path::new(path).exists();
     match need {
         Need::Loopfs => has_filesystem("loop"),
+        Need::Clients => exists("/etc/debian_version") && CLIENTS.iter().all(|program| exists(program)),
         Need::Loop => exists("/dev/loop-control"),
         Need::LegacyAutoload => opening_a_node_makes_its_device(),
         Need::Ext4 => has_filesystem("ext4"),

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use loopfs_protocol::CaseInfo;
 
-use crate::{ctx::Ctx, process, progress::Progress};
+use crate::{ctx::Ctx, kconfig::Flavour, process, progress::Progress};
 
 const PACKAGE: &str = "loopfs-selftests";
 const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -53,14 +53,18 @@ fn executable(line: &str) -> Option<PathBuf> {
     message["executable"].as_str().map(PathBuf::from)
 }
 
-/// The cases of the suite at `program`.
+/// The cases of the suite at `program` that are for the kernel `flavour`: those that run Debian's programs are for
+/// [`Flavour::Clients`], and all others for the others.
 ///
 /// # Errors
 ///
 /// When the program does not run here or is not the suite.
-pub fn cases(program: &Path, verbose: bool) -> Result<Vec<CaseInfo>> {
+pub fn cases(program: &Path, flavour: Flavour, verbose: bool) -> Result<Vec<CaseInfo>> {
     let json = process::read(Command::new(program).args(["list", "--json"]), verbose)?;
-    serde_json::from_str(&json).with_context(|| format!("`{} list --json` lists no cases", program.display()))
+    let mut cases: Vec<CaseInfo> =
+        serde_json::from_str(&json).with_context(|| format!("`{} list --json` lists no cases", program.display()))?;
+    cases.retain(|case| case.wants_clients() == (flavour == Flavour::Clients));
+    Ok(cases)
 }
 
 #[cfg(test)]

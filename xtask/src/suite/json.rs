@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use super::{outcome::TestResult, report::Summary};
+use super::{comparison::Row, outcome::TestResult, report::Summary};
 
 /// All there is to know about a run.
 #[derive(Debug, Serialize)]
@@ -24,6 +24,9 @@ pub struct Report<'run> {
     pub boots_ms: &'run [u64],
     /// The counts.
     pub summary: Summary,
+    /// loopfs compared with the stock loop driver, where clients ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Vec<Row>>,
     /// Every result.
     pub results: &'run [TestResult],
 }

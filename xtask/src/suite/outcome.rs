@@ -60,6 +60,9 @@ pub struct TestResult {
     pub outcome: Outcome,
     /// Why, unless it passed.
     pub message: Option<String>,
+    /// Why a client that did not work here was not to work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub difference: Option<String>,
     /// How long it took in the guest, in milliseconds.
     pub duration_ms: u64,
     /// What it printed.
@@ -80,6 +83,7 @@ impl TestResult {
             spec: Vec::new(),
             outcome,
             message,
+            difference: None,
             duration_ms: 0,
             output: Vec::new(),
             kernel_log: Vec::new(),

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
+    comparison::{self, Differences, Row},
     drive::Sink,
     outcome::{Outcome, TestResult},
     plan::Trial,
@@ -83,6 +84,7 @@ pub struct Reporter {
     stop_on_failure: bool,
     boots: Vec<Duration>,
     again: Again,
+    differences: Option<Differences>,
 }
 
 /// What a command that runs a case again starts with.
@@ -102,12 +104,32 @@ impl Reporter {
             Some(trials) => Progress::steps("cases", trials as u64),
             None => Progress::spinner("cases"),
         });
-        Self { results: Vec::new(), summary: Summary::default(), bar, stop_on_failure, boots: Vec::new(), again }
+        Self {
+            results: Vec::new(),
+            summary: Summary::default(),
+            bar,
+            stop_on_failure,
+            boots: Vec::new(),
+            again,
+            differences: None,
+        }
+    }
+
+    /// The same reporter, that judges results by `differences` and ends with the comparison of the drivers.
+    #[must_use]
+    pub fn comparing(mut self, differences: Differences) -> Self {
+        self.differences = Some(differences);
+        self
     }
 
     /// All results so far.
     pub fn results(&self) -> &[TestResult] {
         &self.results
+    }
+
+    /// The comparison of the drivers, where that is what was run for.
+    pub fn comparison(&self) -> Option<Vec<Row>> {
+        self.differences.is_some().then(|| comparison::rows(&self.results))
     }
 
     /// Their sum.
@@ -131,6 +153,9 @@ impl Reporter {
             }
             progress::show(&format!("consoles: {}\n", self.again.logs.display()));
         }
+        if let Some(rows) = self.comparison().filter(|rows| !rows.is_empty()) {
+            progress::show(&format!("\n{}\n", comparison::table(&rows)));
+        }
         if let Some(details) = self.summary.details() {
             progress::show(&details);
         }
@@ -144,6 +169,10 @@ impl Reporter {
         if let (Outcome::Skip, Some(reason)) = (result.outcome, &result.message) {
             line.push_str(": ");
             line.push_str(reason);
+        }
+        if let Some(because) = &result.difference {
+            line.push_str(": it does not work here, as ");
+            line.push_str(because);
         }
         progress::show(&line);
         if !result.outcome.is_good() {
@@ -192,6 +221,9 @@ impl Sink for Reporter {
     }
 
     fn result(&mut self, mut result: TestResult) {
+        if let Some(differences) = &self.differences {
+            differences.judge(&mut result);
+        }
         if !result.spec.is_empty() {
             result.reproduce = Some(format!("{} {}", self.again.command, result.name));
             if let Some(bar) = &self.bar {
@@ -210,7 +242,9 @@ impl Sink for Reporter {
     }
 
     fn wants_to_stop(&self, latest: Outcome) -> bool {
-        self.stop_on_failure && (self.summary.failed > 0 || !latest.is_good())
+        // Whether a failure is one is known when it is judged, which is after the next case has started.
+        let latest_counts = self.differences.is_none();
+        self.stop_on_failure && (self.summary.failed > 0 || (latest_counts && !latest.is_good()))
     }
 }
 

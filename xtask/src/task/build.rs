@@ -35,7 +35,7 @@ impl Task for Build {
             flavour: self.config,
             from: self.from.as_deref(),
             loopfs: !self.without_loopfs,
-            cases: &binary::cases(&binary::build(ctx)?, ctx.verbose)?,
+            cases: &binary::cases(&binary::build(ctx)?, self.config, ctx.verbose)?,
         };
         let built = build_patched(ctx, &order)?;
         println!("{}", built.vmlinux.display());

@@ -16,7 +16,7 @@ use crate::{
     progress::{say, seconds},
 };
 
-/// Runs what CI runs besides the default suite: format, lints, host tests, the series, the debug kernel
+/// Runs what CI runs besides the default suite: format, lints, host tests, the series, the debug kernel, real clients
 ///
 /// Ends with the line "N passed, N failed", where a test, a case and a check count one each.
 ///
@@ -28,13 +28,14 @@ impl Task for Ci {
     fn run(self, ctx: &Ctx) -> Result<()> {
         let xtask = std::env::current_exe().context("cannot find this program")?;
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let checks: [(&str, Command); 6] = [
+        let checks: [(&str, Command); 7] = [
             ("format", with(&cargo, &["fmt", "--all", "--check"])),
             ("lints", with(&cargo, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
             ("host tests", with(&cargo, &["test", "--workspace"])),
             ("series", with(&xtask, &["series", "check"])),
             ("kselftest", with(&xtask, &["test", "--kselftest"])),
             ("debug kernel", with(&xtask, &["test", "--config", "debug"])),
+            ("real clients", with(&xtask, &["test", "--clients"])),
         ];
         let mut results = Vec::new();
         for (name, mut command) in checks {

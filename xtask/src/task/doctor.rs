@@ -39,7 +39,7 @@ impl Task for Doctor {
         let survey = toolchain::survey(
             ctx,
             &machine,
-            &[required.as_slice(), &[Purpose::Verify, Purpose::Optional]].concat(),
+            &[required.as_slice(), &[Purpose::Verify, Purpose::Clients, Purpose::Optional]].concat(),
             minimum,
         );
         println!("{:<20} {:<10} {:<10} where", "what", "needed", "found");
@@ -67,6 +67,7 @@ fn row(need: &Need, finding: &Finding) -> String {
         (Purpose::Optional, _) => "useful".to_owned(),
         // `series verify` installs it itself; nothing else takes it.
         (Purpose::Verify, _) => "to verify".to_owned(),
+        (Purpose::Clients, _) => "--clients".to_owned(),
         (_, Some(minimum)) => format!(">= {minimum}"),
         (_, None) => "any".to_owned(),
     };

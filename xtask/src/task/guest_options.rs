@@ -18,6 +18,7 @@ use crate::{
     toolchain::{install, needs::Purpose, version::Minimum},
     vm::{
         accel::{self, Accel, Choice, Decision},
+        debian,
         initramfs::Initramfs,
         machine::Machine,
         qemu::Qemu,
@@ -100,6 +101,9 @@ impl Parts {
         if self.kernel.is_none() {
             purposes.extend([Purpose::Source, Purpose::Build]);
         }
+        if flavour == Flavour::Clients {
+            purposes.push(Purpose::Clients);
+        }
         if self.qemu.is_none() {
             purposes.push(Purpose::Guest);
         }
@@ -111,19 +115,25 @@ impl Parts {
                 build_patched(ctx, &order)?.vmlinux
             }
         };
+        let disk = if flavour == Flavour::Clients { Some(debian::disk(ctx)?) } else { None };
         let initramfs = root.write_to(&ctx.cache().join("initramfs"))?;
         let qemu = Qemu::find(self.qemu.as_deref(), ctx.verbose)?;
         let logs = new_log_folder(ctx)?;
-        let debug = flavour == Flavour::Debug;
         let machine = Machine {
             kernel,
             initramfs,
+            disk,
             accel: Accel::tcg(),
             cpus: 1,
-            // KASAN's shadow takes an eighth, and what is freed stays in quarantine.
-            memory_mib: if debug { 1024 } else { 512 },
+            memory_mib: match flavour {
+                Flavour::Default | Flavour::Verify => 512,
+                // KASAN's shadow takes an eighth, and what is freed stays in quarantine.
+                Flavour::Debug => 1024,
+                // The roots of containers are written to memory.
+                Flavour::Clients => 1024,
+            },
             // KUnit reports at the level of information; otherwise warnings are all that is of interest.
-            log_level: if debug { 7 } else { 5 },
+            log_level: if flavour == Flavour::Debug { 7 } else { 5 },
             append: None,
             with_streams: false,
             gdb: None,

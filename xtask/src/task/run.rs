@@ -37,6 +37,9 @@ pub struct Run {
     /// The kernel configuration.
     #[arg(long, value_enum, default_value_t = Flavour::Default)]
     config: Flavour,
+    /// In a guest with Debian's own programs and container managers; short for --config clients.
+    #[arg(long, conflicts_with = "config")]
+    clients: bool,
     #[command(flatten)]
     guest: GuestOptions,
     /// Run this in the guest; its input, output, errors and exit code are passed on.
@@ -47,11 +50,15 @@ pub struct Run {
 impl Task for Run {
     fn run(self, ctx: &Ctx) -> Result<()> {
         let suite = self.guest.suite(ctx)?;
-        let cases = binary::cases(&suite, ctx.verbose)?;
+        let flavour = if self.clients { Flavour::Clients } else { self.config };
+        let cases = binary::cases(&suite, flavour, ctx.verbose)?;
         let mut root = Initramfs::new(&suite);
-        root.link("usr/bin/loopfs-selftests", Path::new(INIT));
-        programs::add(&mut root, ctx.verbose)?;
-        let (mut prepared, told) = self.guest.prepare(ctx, self.config, &root, &cases)?;
+        // Debian has its own.
+        if flavour != Flavour::Clients {
+            root.link("usr/bin/loopfs-selftests", Path::new(INIT));
+            programs::add(&mut root, ctx.verbose)?;
+        }
+        let (mut prepared, told) = self.guest.prepare(ctx, flavour, &root, &cases)?;
         // Nothing of ours gets between what a command prints.
         if self.command.is_empty() || ctx.verbose {
             progress::say(&told);
@@ -61,7 +68,7 @@ impl Task for Run {
 
         let detector = Detector::from_file(&ctx.root().join("ci/splats.toml"))?;
         let deadlines =
-            Deadlines::new(if prepared.machine.gdb.is_some() { 1e6 } else { 1.0 }, self.config == Flavour::Debug);
+            Deadlines::new(if prepared.machine.gdb.is_some() { 1e6 } else { 1.0 }, flavour == Flavour::Debug);
         let guest = Guest::start(&prepared.qemu, &prepared.machine, None, ctx.verbose)?;
         let mut session = Session::new(guest, &log_path(&prepared.logs, 1)?, &detector, &deadlines)?;
         let up = match session.boot()? {

@@ -27,6 +27,7 @@ use crate::{
     splat::Detector,
     suite::{
         binary,
+        comparison::Differences,
         deadline::Deadlines,
         drive::{Setup, in_a_guest_each, in_one_guest},
         json, junit, kselftest,
@@ -52,6 +53,10 @@ pub struct Test {
     /// The kernel configuration.
     #[arg(long, value_enum, default_value_t = Flavour::Default)]
     config: Flavour,
+    /// Run Debian's own programs and container managers against the driver, in a guest that has them, and compare
+    /// loopfs with the stock loop driver; short for --config clients.
+    #[arg(long, conflicts_with = "config")]
+    clients: bool,
     /// What keeps cases apart: processes in one guest, or a guest each.
     #[arg(long, value_enum, default_value_t)]
     isolate: Isolate,
@@ -113,7 +118,7 @@ fn positive(text: &str) -> Result<f64, String> {
 impl Task for Test {
     fn run(self, ctx: &Ctx) -> Result<()> {
         let program = self.guest.suite(ctx)?;
-        let cases = binary::cases(&program, ctx.verbose)?;
+        let cases = binary::cases(&program, self.flavour(), ctx.verbose)?;
         if self.list {
             list(&select(&cases, &self.filter).context(Failure::Environment)?);
             return Ok(());
@@ -122,7 +127,7 @@ impl Task for Test {
             return self.run_kselftest(ctx, &program, &cases);
         }
         let trials = select(&cases, &self.filter).context(Failure::Environment)?;
-        let (guest, told) = self.guest.prepare(ctx, self.config, &Initramfs::new(&program), &cases)?;
+        let (guest, told) = self.guest.prepare(ctx, self.flavour(), &Initramfs::new(&program), &cases)?;
         progress::say(&told);
         let setup = self.setup(ctx, guest)?;
 
@@ -130,7 +135,11 @@ impl Task for Test {
         if let Some(seed) = seed {
             progress::say(&format!("order: shuffled, --shuffle={seed} gives it again"));
         }
-        let reporter = Mutex::new(Reporter::new(self.total(trials.len()), self.until_fail, self.again(&setup)));
+        let mut reporter = Reporter::new(self.total(trials.len()), self.until_fail, self.again(&setup));
+        if self.flavour() == Flavour::Clients {
+            reporter = reporter.comparing(Differences::read(ctx.root())?);
+        }
+        let reporter = Mutex::new(reporter);
         self.drive(&setup, trials, seed, &reporter)?;
         self.conclude(&setup, seed, reporter.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
@@ -139,10 +148,10 @@ impl Task for Test {
 impl Test {
     /// Runs the self-test of the kernel's tree.
     fn run_kselftest(&self, ctx: &Ctx, program: &Path, cases: &[CaseInfo]) -> Result<()> {
-        let order = Order { flavour: self.config, from: self.guest.source(), loopfs: true, cases };
+        let order = Order { flavour: self.flavour(), from: self.guest.source(), loopfs: true, cases };
         let mut root = Initramfs::new(program);
         root.file(kselftest::PROGRAM, &selftest::build_patched(ctx, &order)?);
-        let (mut guest, told) = self.guest.prepare(ctx, self.config, &root, cases)?;
+        let (mut guest, told) = self.guest.prepare(ctx, self.flavour(), &root, cases)?;
         progress::say(&told);
         guest.machine.with_streams = true;
         let setup = self.setup(ctx, guest)?;
@@ -158,17 +167,18 @@ impl Test {
         let boots: Vec<u64> = reporter.boots().iter().map(|boot| boot.as_millis() as u64).collect();
         let (results, summary) = (reporter.results(), reporter.summary());
         if let Some(file) = &self.junit {
-            junit::write(results, &self.config.to_string(), file)?;
+            junit::write(results, &self.flavour().to_string(), file)?;
         }
         if let Some(file) = &self.json {
             let report = json::Report {
                 kernel: &setup.machine.kernel,
-                config: &self.config.to_string(),
+                config: &self.flavour().to_string(),
                 accelerator: setup.machine.accel.name(),
                 qemu: setup.qemu.version(),
                 seed,
                 boots_ms: &boots,
                 summary,
+                comparison: reporter.comparison(),
                 results,
             };
             report.write(file)?;
@@ -180,8 +190,12 @@ impl Test {
         }
     }
 
+    fn flavour(&self) -> Flavour {
+        if self.clients { Flavour::Clients } else { self.config }
+    }
+
     fn setup(&self, ctx: &Ctx, guest: Prepared) -> Result<Setup> {
-        let debug = self.config == Flavour::Debug;
+        let debug = self.flavour() == Flavour::Debug;
         let scale = if guest.machine.gdb.is_some() { 1e6 } else { self.timeout_scale };
         let deadlines = Deadlines::new(scale, debug);
         let run = deadlines.run(self.rounds().try_into().ok());
@@ -312,8 +326,10 @@ impl Test {
 
     fn again(&self, setup: &Setup) -> Again {
         let mut command = "cargo xtask test".to_owned();
-        if self.config != Flavour::Default {
-            command.push_str(&format!(" --config {}", self.config));
+        match self.flavour() {
+            Flavour::Default => {}
+            Flavour::Clients => command.push_str(" --clients"),
+            other => command.push_str(&format!(" --config {other}")),
         }
         if self.isolate == Isolate::Vm {
             command.push_str(" --isolate vm");

@@ -23,6 +23,8 @@ pub enum Purpose {
     Guest,
     /// Checking patches as `series verify` does.
     Verify,
+    /// Making the guest of the real clients.
+    Clients,
     /// Nothing fails without it: it saves time, or is a way out when something else cannot be had.
     Optional,
 }
@@ -176,6 +178,8 @@ pub fn all(minimum: Minimum) -> Vec<Need> {
         program("sparse", Purpose::Verify, Some([0, 6, 4]), "sparse"),
         program("pahole", Purpose::Verify, Some([1, 22, 0]), "dwarves"),
         program("docutils", Purpose::Verify, None, "python3-docutils"),
+        program("mmdebstrap", Purpose::Clients, None, "mmdebstrap"),
+        program("tar2sqfs", Purpose::Clients, None, "squashfs-tools-ng"),
         program("ccache", Purpose::Optional, None, "ccache"),
     ]
 }

@@ -34,10 +34,18 @@ pub fn read(root: &Path) -> Result<Vec<Line>> {
     paths.sort();
     let mut lines = Vec::new();
     for path in paths {
-        lines
-            .extend(parse(&std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?));
+        lines.extend(read_list(&path)?);
     }
     Ok(lines)
+}
+
+/// Reads the list at `path`.
+///
+/// # Errors
+///
+/// When it cannot be read.
+pub fn read_list(path: &Path) -> Result<Vec<Line>> {
+    std::fs::read_to_string(path).map(|text| parse(&text)).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// A comment behind a line, or else the one right above it, says what it is for.

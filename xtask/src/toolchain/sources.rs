@@ -41,16 +41,27 @@ struct Source {
 ///
 /// [`Failure::Environment`] when this is no Debian, or no source names its main archive.
 pub fn mirror(etc: &Path) -> Result<Mirror> {
-    let release = fs::read_to_string(etc.join("os-release")).unwrap_or_default();
-    let codename = os_release(&release, "VERSION_CODENAME").unwrap_or_default();
-    let debian = os_release(&release, "ID").is_some_and(|id| id == "debian");
+    let codename = codename(etc)?;
     let found = all(etc)?.into_iter().find(|source| {
         source.suites.iter().any(|s| s == &codename || s == "stable") && source.components.iter().any(|c| c == "main")
     });
     found
-        .filter(|_| debian)
         .and_then(|source| Some(Mirror { uri: source.uris.into_iter().next()?, signed_by: source.signed_by }))
         .with_context(|| format!("no source of apt in {}/apt names a Debian mirror", etc.display()))
+        .context(Failure::Environment)
+}
+
+/// The name of the running release, such as `bookworm`, as `etc` (`/etc`) tells it.
+///
+/// # Errors
+///
+/// [`Failure::Environment`] when this is no Debian.
+pub fn codename(etc: &Path) -> Result<String> {
+    let path = etc.join("os-release");
+    let release = fs::read_to_string(&path).unwrap_or_default();
+    os_release(&release, "VERSION_CODENAME")
+        .filter(|_| os_release(&release, "ID").is_some_and(|id| id == "debian"))
+        .with_context(|| format!("{} names no release of Debian", path.display()))
         .context(Failure::Environment)
 }
 

@@ -21,6 +21,8 @@ pub struct Machine {
     pub kernel: PathBuf,
     /// The root, a newc archive.
     pub initramfs: PathBuf,
+    /// A file system that becomes the guest's root in place of the initramfs; the guest cannot write to it.
+    pub disk: Option<PathBuf>,
     /// How its instructions are run.
     pub accel: Accel,
     /// How many CPUs it has.
@@ -77,6 +79,12 @@ impl Machine {
             line.port("stdout", stdout, port::STDOUT);
             line.port("stderr", stderr, port::STDERR);
         }
+        if let Some(disk) = &self.disk {
+            let mut drive = OsString::from("if=none,id=root,format=raw,read-only=on,file=");
+            drive.push(doubled_commas(disk));
+            line.0.extend(["-drive".into(), drive]);
+            line.pair("-device", "virtio-blk-device,drive=root");
+        }
         if let Some(fd) = fds.incoming {
             line.pair("-incoming", &format!("fd:{fd}"));
         }
@@ -116,6 +124,10 @@ impl Machine {
             // Without it the kernel measures against an emulated timer, which takes time and on a busy host fails:
             // its clock then loses ticks. The guest's counter is the host's.
             words.push(format!("tsc_early_khz={khz} tsc=reliable"));
+        }
+        if self.disk.is_some() {
+            // The kernel puts what it does not know into PID 1's environment.
+            words.push(format!("{}=/dev/vda", loopfs_protocol::ROOT_VARIABLE));
         }
         if self.gdb.is_some() {
             // So that the addresses in vmlinux are the ones that run.
@@ -163,6 +175,7 @@ mod tests {
         Machine {
             kernel: "/a path/vmlinux".into(),
             initramfs: "/tmp/root.cpio".into(),
+            disk: None,
             accel: Accel::Tcg { tsc_khz: Some(2_596_000) },
             cpus: 2,
             memory_mib: 512,
@@ -201,6 +214,14 @@ mod tests {
         let words = words(&machine, &FDS);
         assert!(words.contains(&"unix:/tmp/a,,b,server=on,wait=off".to_owned()), "{words:?}");
         assert!(words.last().unwrap().ends_with(" nokaslr"), "{words:?}");
+    }
+
+    #[test]
+    fn a_disk_is_read_only_and_the_guest_is_told_of_it() {
+        let machine = Machine { disk: Some("/c/a,b".into()), ..machine() };
+        let words = words(&machine, &FDS);
+        assert!(words.iter().any(|word| word.ends_with("read-only=on,file=/c/a,,b")), "{words:?}");
+        assert!(words.last().unwrap().contains(" LOOPFS_ROOT=/dev/vda"), "{words:?}");
     }
 
     #[test]

@@ -59,7 +59,7 @@ struct Report<'run> {
 impl Task for Kernel {
     fn run(self, ctx: &Ctx) -> Result<()> {
         let suite = self.parts.suite(ctx)?;
-        let cases = binary::cases(&suite, ctx.verbose)?;
+        let cases = binary::cases(&suite, Flavour::Default, ctx.verbose)?;
         let prepared = self.parts.prepare(ctx, Flavour::Default, &Initramfs::new(&suite), &cases)?;
         let detector = Detector::from_file(&ctx.root().join("ci/splats.toml"))?;
         let counted =

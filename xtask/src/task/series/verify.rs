@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum as _};
 
 use crate::{
     ctx::Ctx,
+    kconfig::Flavour,
     series::{
         bases::{self, Candidate},
         verify::{self, Order, gate::Gate, table},
@@ -69,7 +70,7 @@ impl Task for Verify {
         // Most gates run nothing.
         let (suite, cases) = if [Gate::Boot, Gate::Suite, Gate::Kunit].iter().any(|gate| gates.contains(gate)) {
             let suite = binary::build(ctx)?;
-            let cases = binary::cases(&suite, ctx.verbose)?;
+            let cases = binary::cases(&suite, Flavour::Verify, ctx.verbose)?;
             (suite, cases)
         } else {
             (PathBuf::new(), Vec::new())

@@ -1,0 +1,55 @@
+//! Another root for the guest than its initramfs: a read-only disk, with a tmpfs over it.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, Result};
+use nix::{
+    mount::{MsFlags, mount},
+    unistd::{chdir, chroot},
+};
+
+/// Where the pieces are mounted in the initramfs.
+const DISK: &str = "/disk";
+const LAYER: &str = "/layer";
+const ROOT: &str = "/root";
+
+/// Any name does.
+const MACHINE_ID: &str = "6c6f6f706673c11e9753e6c6f6f70667\n";
+
+/// Makes the file system on the block device `device`, with this program in it, the root of all that is to come.
+///
+/// # Errors
+///
+/// When it cannot be mounted.
+pub(super) fn enter(device: &str) -> Result<()> {
+    for dir in [DISK, LAYER, ROOT] {
+        fs::create_dir_all(dir).with_context(|| format!("cannot make {dir}"))?;
+    }
+    let nothing = None::<&str>;
+    mount(Some(device), DISK, Some("squashfs"), MsFlags::MS_RDONLY, nothing)
+        .with_context(|| format!("cannot mount {device}"))?;
+    mount(Some("layer"), LAYER, Some("tmpfs"), MsFlags::empty(), Some("mode=0755")).context("cannot mount a tmpfs")?;
+    let (upper, work) = (format!("{LAYER}/upper"), format!("{LAYER}/work"));
+    for dir in [&upper, &work] {
+        fs::create_dir(dir).with_context(|| format!("cannot make {dir}"))?;
+    }
+    let layers = format!("lowerdir={DISK},upperdir={upper},workdir={work}");
+    mount(Some("root"), ROOT, Some("overlay"), MsFlags::empty(), Some(layers.as_str())).context("cannot overlay it")?;
+
+    // Each case is another process of this program, and a person calls it by name.
+    for name in ["init", "usr/bin/loopfs-selftests"] {
+        let place = Path::new(ROOT).join(name);
+        fs::copy("/init", &place).with_context(|| format!("cannot copy this program to {}", place.display()))?;
+    }
+
+    // What the first boot of an installation does: systemd wants a name for the machine.
+    let id = Path::new(ROOT).join("etc/machine-id");
+    fs::write(&id, MACHINE_ID).with_context(|| format!("cannot write {}", id.display()))?;
+
+    // The initramfs cannot be unmounted, and with it no pivot_root. Covered by a mount, with our root moved there, it is
+    // out of reach, and what the kernel asks for a user namespace holds: we are not in a chroot.
+    chdir(ROOT)?;
+    mount(Some("."), "/", nothing, MsFlags::MS_MOVE, nothing).context("cannot move the root")?;
+    chroot(".").context("cannot enter the root")?;
+    Ok(chdir("/")?)
+}
