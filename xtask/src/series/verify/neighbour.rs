@@ -29,20 +29,18 @@ struct Neighbour {
     settings: &'static [(&'static str, &'static str)],
     /// Variables of make.
     variables: &'static [&'static str],
-    /// Whether Kconfig may say that there is no such kernel.
-    optional: bool,
 }
 
 impl Neighbour {
     const fn without(name: &'static str, settings: &'static [(&'static str, &'static str)]) -> Self {
-        Self { name, settings, variables: &[], optional: false }
+        Self { name, settings, variables: &[] }
     }
 }
 
 const NEIGHBOURS: &[Neighbour] = &[
     Neighbour::without("without user namespaces", &[("USER_NS", "n")]),
     Neighbour::without("for one CPU", &[("SMP", "n")]),
-    Neighbour { optional: true, ..Neighbour::without("without sysfs", &[("SYSFS", "n")]) },
+    Neighbour::without("without sysfs", &[("SYSFS", "n")]),
     Neighbour::without("without sysctl", &[("SYSCTL", "n")]),
     Neighbour::without("without opening by number", &[("BLOCK_LEGACY_AUTOLOAD", "n")]),
     Neighbour::without("with the loop driver as a module", &[("MODULES", "y"), ("BLK_DEV_LOOP", "m")]),
@@ -68,9 +66,6 @@ pub fn judge(site: &Site<'_>, subjects: &[Subject<'_>]) -> Result<Verdict> {
                 let before = faults.len();
                 faults.extend(ours.map(|line| format!("{}: {line}", neighbour.name)));
                 say(&format!("    {}: compiles, {} warnings", neighbour.name, faults.len() - before));
-            }
-            Err(why) if neighbour.optional && why.contains("Kconfig does not keep") => {
-                say(&format!("    {}: there is no such kernel", neighbour.name));
             }
             Err(why) => {
                 say(&format!("    {}: DOES NOT COMPILE", neighbour.name));
