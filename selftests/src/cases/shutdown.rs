@@ -296,11 +296,14 @@ fn umount_of_many_devices_is_batched(ctx: &Context) -> Result<()> {
         expect_gone(&made)?;
         Ok(took)
     };
-    // On a busy machine the slowest of a few and the fastest of a few are what can be compared.
-    let times = |count| (0..3).map(|_| umount_of(count)).collect::<Result<Vec<_>>>();
-    let one = times(1)?.into_iter().max().context("no time")?;
-    let many = times(MANY)?.into_iter().min().context("no time")?;
+    // A busy machine makes some of them slow: the middle one and the fastest are what can be compared.
+    let times = |count| {
+        let mut times = (0..3).map(|_| umount_of(count)).collect::<Result<Vec<_>>>()?;
+        times.sort_unstable();
+        anyhow::Ok(times)
+    };
+    let (one, many) = (times(1)?[1], times(MANY)?[0]);
     println!("umount of 1 device took {one:?}, of {MANY} {many:?}");
-    ensure!(many < one * (MANY / 2), "umount of {MANY} devices takes {many:?}, of one {one:?}");
+    ensure!(many < one * (MANY / 4), "umount of {MANY} devices takes {many:?}, of one {one:?}");
     Ok(())
 }
