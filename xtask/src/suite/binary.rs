@@ -69,7 +69,29 @@ pub fn cases(program: &Path, flavour: Flavour, verbose: bool) -> Result<Vec<Case
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
     use super::*;
+
+    #[test]
+    fn cases_of_real_programs_are_for_their_own_kernel_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("suite");
+        let case = |name: &str, need: &str| CaseInfo {
+            name: name.into(),
+            needs: vec!["loopfs".into(), need.into()],
+            ..CaseInfo::default()
+        };
+        let json = serde_json::to_string(&[case("unlink", "loop"), case("losetup", "clients")]).unwrap();
+        fs::write(&program, format!("#!/bin/sh\necho '{json}'\n")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let names = |flavour| -> Vec<String> {
+            cases(&program, flavour, false).unwrap().into_iter().map(|case| case.name).collect()
+        };
+        assert_eq!(names(Flavour::Clients), ["losetup"]);
+        assert_eq!(names(Flavour::Default), ["unlink"]);
+        assert_eq!(names(Flavour::Debug), ["unlink"]);
+    }
 
     #[test]
     fn the_program_is_found_among_cargos_messages() {

@@ -97,3 +97,18 @@ fn pack(tarball: &Path, disk: &Path, verbose: bool) -> Result<()> {
     progress.done(&format!("{} MB", size / 1_000_000));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_package_of_the_list_says_what_it_is_for_and_is_without_a_choice() {
+        let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(LIST);
+        let lines = packages::read_list(&list).unwrap();
+        assert!(lines.len() > 10);
+        for line in lines {
+            assert!(line.choices.len() == 1 && !line.purpose.is_empty(), "{line:?}");
+        }
+    }
+}
