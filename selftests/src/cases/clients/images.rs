@@ -1,11 +1,16 @@
 //! R1, R2: what is made of a loop device: file systems, partition tables, encrypted volumes.
 
+use std::fs::File;
+
 use anyhow::{Result, ensure};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use super::client;
 use crate::{
     case,
-    case::{Case, Context, Need},
+    case::{Case, Context, Need, Who},
+    detached::device_of,
+    proc_fd,
     shell::Shell,
 };
 
@@ -19,6 +24,7 @@ pub(super) fn cases() -> Vec<Case> {
         client(case!(["R1"], partitions_are_reached_by_offset)),
         client(case!(["R1"], blkid_and_wipefs_know_what_is_on_a_device)),
         client(case!(["R1"], mkswap_labels_a_device)),
+        client(case!(["M7", "R1"], mkfs_works_on_a_device_without_a_name)).only(&[Who::Root, Who::UsernsRoot]),
         client(case!(["R2"], mount_o_loop_of_ext4_from_mkfs_to_umount)).needing(&[
             Need::Clients,
             Need::Loopfs,
@@ -99,6 +105,18 @@ fn mkswap_labels_a_device(ctx: &Context) -> Result<()> {
     shell.run(&format!("mkswap -q -L spare {device}"))?;
     shell.prints(&format!("swaplabel {device} | sed -n 's/^LABEL: *//p'"), "spare")?;
     shell.run(&format!("losetup -d {device}")).map(drop)
+}
+
+/// As `selftests/examples/detached.rs` hands it to a command.
+fn mkfs_works_on_a_device_without_a_name(ctx: &Context) -> Result<()> {
+    let shell = Shell::plain(ctx);
+    shell.run("truncate -s 8M disk.img")?;
+    let image = File::options().read(true).write(true).open(ctx.dir.join("disk.img"))?;
+    let device = device_of(&image, |_| ())?;
+    fcntl(device.file(), FcntlArg::F_SETFD(FdFlag::empty()))?;
+    shell.run(&format!("mkfs.ext4 -q {}", proc_fd::path(device.file()).display()))?;
+    drop(device);
+    shell.run("e2fsck -fn disk.img").map(drop)
 }
 
 fn mount_o_loop_of_ext4_from_mkfs_to_umount(ctx: &Context) -> Result<()> {
