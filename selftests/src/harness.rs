@@ -14,6 +14,6 @@ mod network;
 pub mod on_machine;
 mod port;
 mod probe;
-mod root;
+pub(crate) mod root;
 pub mod runner;
 mod stacks;

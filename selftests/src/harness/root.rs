@@ -1,8 +1,8 @@
 //! Another root for the guest than its initramfs: a read-only disk, with a tmpfs over it.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use nix::{
     mount::{MsFlags, mount},
     unistd::{chdir, chroot},
@@ -12,6 +12,9 @@ use nix::{
 const DISK: &str = "/disk";
 const LAYER: &str = "/layer";
 const ROOT: &str = "/root";
+
+/// Makes the root file system that the recipes for containers take.
+pub(crate) const ROOTFS: &str = include_str!("rootfs.sh");
 
 /// Any name does.
 const MACHINE_ID: &str = "6c6f6f706673c11e9753e6c6f6f70667\n";
@@ -51,5 +54,10 @@ pub(super) fn enter(device: &str) -> Result<()> {
     chdir(ROOT)?;
     mount(Some("."), "/", nothing, MsFlags::MS_MOVE, nothing).context("cannot move the root")?;
     chroot(".").context("cannot enter the root")?;
-    Ok(chdir("/")?)
+    chdir("/")?;
+
+    // For who copies a recipe into the shell of `cargo xtask run --clients`.
+    let output = Command::new("/bin/sh").args(["-euc", ROOTFS]).output().context("cannot run /bin/sh")?;
+    ensure!(output.status.success(), "no /srv/rootfs: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
 }

@@ -15,6 +15,7 @@ use nix::{
 use crate::{
     block, case,
     case::{Case, Context, Need, Who},
+    harness::root::ROOTFS,
     shell::Shell,
     wait,
 };
@@ -37,16 +38,6 @@ const fn recipe(case: Case) -> Case {
 
 /// The person without any privilege, whom the guest's Debian has an account for.
 const USER: u32 = 1000;
-
-/// A root for containers, made by hand of what the host has.
-const ROOTFS: &str = "
-cd /srv/rootfs
-mkdir dev proc sys tmp run var root usr etc
-ln -s usr/bin usr/sbin usr/lib usr/lib64 .
-mount --bind /usr usr
-cp /etc/passwd /etc/group /etc/os-release etc
-ln -s /proc/mounts etc/mtab
-";
 
 /// What is done in the container: it prints who one is, and what was made of the device.
 const IN_THE_CONTAINER: &str = "
@@ -104,7 +95,6 @@ fn follow(ctx: &Context, recipe: &str, user: Option<u32>) -> Result<()> {
     fs::create_dir(&shared)?;
     shell.run("chmod 1777 /tmp /tmp/shared")?;
     mount(Some("srv"), "/srv", Some("tmpfs"), MsFlags::empty(), Some("mode=0755")).context("no tmpfs at /srv")?;
-    fs::create_dir("/srv/rootfs")?;
     shell.run(ROOTFS).context("no root for the container")?;
 
     let (folder, script) = (ctx.dir.join("home"), ctx.dir.join("recipe.sh"));

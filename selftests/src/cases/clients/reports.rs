@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::client;
 use crate::{
@@ -24,6 +24,7 @@ pub(super) fn cases() -> Vec<Case> {
         client(case!(["R1"], util_linux_2824_losetup_find_prints_a_device_of_ours)),
         client(case!(["R1"], util_linux_1582_sector_size)),
         client(case!(["R1"], osbuild_devices_by_a_directory_descriptor)),
+        client(case!(["R1"], loopdev_the_crate_finds_attaches_and_detaches)),
         client(case!(["S1", "R1"], apptainer_2175_nothing_is_left_after_a_kill)),
         client(case!(["C4", "R1"], pi_gen_482_two_builds_at_once_do_not_meet)),
     ]
@@ -37,6 +38,19 @@ fn kind_1248_losetup_again_and_again(ctx: &Context) -> Result<()> {
     ensure!(devices.lines().count() == 10, "{devices}");
     shell.run("losetup -d $(losetup -n -O NAME -j testfile)")?;
     remove_from(&shell, ctx, 8)
+}
+
+/// The crate that programs in Rust use in place of losetup.
+fn loopdev_the_crate_finds_attaches_and_detaches(ctx: &Context) -> Result<()> {
+    let shell = Shell::new(ctx)?;
+    shell.run("truncate -s 1M disk.img")?;
+    let device = loopdev::LoopControl::open()?.next_free()?;
+    device.attach_file(ctx.dir.join("disk.img"))?;
+    let node = device.path().context("the device has no path")?;
+    shell.prints(&format!("blockdev --getsize64 {}", node.display()), "1048576")?;
+    shell.run(&format!("mkfs.ext4 -q {}", node.display()))?;
+    device.detach()?;
+    shell.prints("blkid -p -o value -s TYPE disk.img", "ext4")
 }
 
 fn moby_27886_losetup_find_then_show(ctx: &Context) -> Result<()> {
