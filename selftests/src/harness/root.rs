@@ -49,6 +49,13 @@ pub(super) fn enter(device: &str) -> Result<()> {
     let id = Path::new(ROOT).join("etc/machine-id");
     fs::write(&id, MACHINE_ID).with_context(|| format!("cannot write {}", id.display()))?;
 
+    // podman wants to set a limit on pings, and the guest's kernel has no network that knows them.
+    let containers = Path::new(ROOT).join("etc/containers");
+    fs::create_dir_all(&containers).with_context(|| format!("cannot make {}", containers.display()))?;
+    let conf = containers.join("containers.conf");
+    fs::write(&conf, "[containers]\ndefault_sysctls = []\n")
+        .with_context(|| format!("cannot write {}", conf.display()))?;
+
     // The initramfs cannot be unmounted, and with it no pivot_root. Covered by a mount, with our root moved there, it is
     // out of reach, and what the kernel asks for a user namespace holds: we are not in a chroot.
     chdir(ROOT)?;
