@@ -6,8 +6,10 @@ mod refresh;
 mod status;
 mod verify;
 
+use std::fmt::Display;
+
 use anyhow::Result;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::Task;
 use crate::ctx::Ctx;
@@ -37,5 +39,14 @@ impl Task for Series {
             Command::Verify(task) => task.run(ctx),
             Command::Mail(task) => task.run(ctx),
         }
+    }
+}
+
+/// Prints the name of each gate, and what it wants.
+fn list_gates<G: ValueEnum + Display>() {
+    for gate in G::value_variants() {
+        let value = gate.to_possible_value();
+        let help = value.as_ref().and_then(|value| value.get_help()).map(ToString::to_string);
+        println!("{:<12} {}", gate.to_string(), help.unwrap_or_default());
     }
 }

@@ -7,8 +7,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use clap::{Args, ValueEnum as _};
+use clap::Args;
 
+use super::list_gates;
 use crate::{
     ctx::Ctx,
     progress,
@@ -68,11 +69,7 @@ pub(super) struct Mail {
 impl Task for Mail {
     fn run(self, ctx: &Ctx) -> Result<()> {
         if self.list_gates {
-            for gate in Gate::value_variants() {
-                let value = gate.to_possible_value();
-                let help = value.as_ref().and_then(|value| value.get_help()).map(ToString::to_string);
-                println!("{:<12} {}", gate.to_string(), help.unwrap_or_default());
-            }
+            list_gates::<Gate>();
             return Ok(());
         }
         let submitter = Person::submitter(ctx)?;

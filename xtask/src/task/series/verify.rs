@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 use anyhow::{Context as _, Result, anyhow};
 use clap::{Args, ValueEnum as _};
 
+use super::list_gates;
 use crate::{
     ctx::Ctx,
     kconfig::Flavour,
@@ -54,11 +55,7 @@ pub(super) struct Verify {
 impl Task for Verify {
     fn run(self, ctx: &Ctx) -> Result<()> {
         if self.list_gates {
-            for gate in Gate::value_variants() {
-                let value = gate.to_possible_value();
-                let help = value.as_ref().and_then(|value| value.get_help()).map(ToString::to_string);
-                println!("{:<12} {}", gate.to_string(), help.unwrap_or_default());
-            }
+            list_gates::<Gate>();
             return Ok(());
         }
         if !self.base.is_empty() {
