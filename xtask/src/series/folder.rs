@@ -29,6 +29,8 @@ pub const PATCHES: &str = "patches";
 pub const EXAMPLE: &str = "example";
 /// The cover letter: its subject, a blank line, its text.
 pub const COVER: &str = "0000-cover-letter.txt";
+/// What came of verifying the series, see [`super::evidence`].
+pub const EVIDENCE: &str = "evidence.txt";
 
 /// One patch of the series as a file.
 #[derive(Clone, Debug)]
@@ -189,9 +191,9 @@ pub fn examples(dir: &Path) -> Result<Vec<Input>> {
     names.into_iter().map(named).collect()
 }
 
-/// Files that belong into the folder and are read elsewhere: hidden ones, the base and the justified exceptions.
+/// Files that belong into the folder and are read elsewhere: hidden ones, the base, the justified exceptions, the evidence.
 fn is_other(name: &str) -> bool {
-    name.starts_with('.') || name.ends_with(".toml") || name.ends_with(".md") || name == EXAMPLE
+    name.starts_with('.') || name.ends_with(".toml") || name.ends_with(".md") || name == EXAMPLE || name == EVIDENCE
 }
 
 fn number_of(stem: &str) -> Option<u32> {

@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::{
     apply, check, checkpatch,
+    evidence::Evidence,
     folder::{Folder, PATCHES, inputs},
     git::Git,
     patch::Patch,
@@ -61,17 +62,16 @@ pub struct Written {
 
 /// Writes the mails of the series on `base`, if they pass the gates.
 ///
-/// `evidence` is the table of a complete `series verify` of just these patches, for the cover letter.
-///
 /// # Errors
 ///
 /// [`Failure::Series`] when a gate is not passed that was not switched off; all of them are told, and nothing is
 /// written.
-pub fn write(ctx: &Ctx, base: &Base, order: &Order, evidence: Option<&str>) -> Result<Written> {
+pub fn write(ctx: &Ctx, base: &Base, order: &Order) -> Result<Written> {
     let folder = Folder::read(&ctx.root().join(PATCHES))?;
     if folder.entries.is_empty() {
         bail!(anyhow!("there are no patches to mail").context(Failure::Series));
     }
+    let evidence = Evidence::read(ctx.root(), base)?;
     let mut gates = Gates::new(&order.skip);
     let target = order.folder.join(format!("v{}", order.version));
 
@@ -97,8 +97,8 @@ pub fn write(ctx: &Ctx, base: &Base, order: &Order, evidence: Option<&str>) -> R
         gate::none(missing.then(|| format!("the cover letter has no line `{heading}`")))
     })?;
     gates.judge(Gate::Verified, || {
-        let missing = "`cargo xtask series verify` has not passed for these patches";
-        gate::none(evidence.is_none().then(|| missing.to_owned()))
+        let missing = || format!("the patches are {}: `cargo xtask series verify`", evidence.told());
+        gate::none(evidence.table().is_none().then(missing))
     })?;
     gates.judge(Gate::NewVersion, || {
         let there = target.exists() && !order.force;
@@ -130,7 +130,7 @@ pub fn write(ctx: &Ctx, base: &Base, order: &Order, evidence: Option<&str>) -> R
     })?;
     let cover = Cover {
         text: cover_text,
-        evidence: evidence.map(str::to_owned),
+        evidence: evidence.table().map(str::to_owned),
         range_diff: range_diff(ctx, base, &folder, order)?,
         summary: summary(ctx, base, &folder)?,
         base: official(base, ctx.verbose)?,

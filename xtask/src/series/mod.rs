@@ -9,6 +9,7 @@ pub mod changes;
 pub mod check;
 pub mod checkpatch;
 pub mod edits;
+pub mod evidence;
 pub mod export;
 pub mod fold;
 pub mod folder;

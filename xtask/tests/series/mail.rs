@@ -10,10 +10,13 @@ use std::{
 use clap::ValueEnum as _;
 use xtask::{
     error::Failure,
-    series::mail::{
-        self, Order, Written,
-        gate::Gate,
-        people::{People, Person},
+    series::{
+        evidence,
+        mail::{
+            self, Order, Written,
+            gate::Gate,
+            people::{People, Person},
+        },
     },
     source::Base,
 };
@@ -23,6 +26,7 @@ use crate::lab::{DRIVER, Lab, write};
 const COVER: &str = "loop: private devices\n\nWhat it is for — and why.\n";
 const EXCEPTION: &str =
     "[[exception]]\npatch = \"loopfs-limit-the-devices\"\nkind = \"LIMIT\"\nreason = \"it is one\"\n";
+const TABLE: &str = "| patch | cases |";
 
 /// A lab whose series is ready for mailing.
 fn ready() -> Lab {
@@ -30,8 +34,14 @@ fn ready() -> Lab {
     lab.write("patches/0000-cover-letter.txt", COVER);
     lab.write("patches/checkpatch.toml", EXCEPTION);
     lab.write("patches/0002-rust-fs-add-inodes.notes", "Tested with inodes.\n");
-    lab.save();
+    verified(&lab);
     lab
+}
+
+/// The patches as they are were verified, and all is committed.
+fn verified(lab: &Lab) {
+    evidence::keep(lab.ctx.root(), &lab.base, TABLE).unwrap();
+    lab.save();
 }
 
 fn order(lab: &Lab) -> Order {
@@ -52,7 +62,7 @@ fn folder(lab: &Lab) -> PathBuf {
 }
 
 fn send(lab: &Lab, order: &Order) -> anyhow::Result<Written> {
-    mail::write(&lab.ctx, &lab.base, order, Some("| patch | cases |\n"))
+    mail::write(&lab.ctx, &lab.base, order)
 }
 
 fn text(written: &Written, name: &str) -> String {
@@ -173,8 +183,18 @@ fn every_gate_closes_on_its_own_fault_and_can_be_switched_off() {
 #[test]
 fn a_series_that_was_not_verified_is_not_mailed() {
     let lab = ready();
-    let error = mail::write(&lab.ctx, &lab.base, &order(&lab), None).unwrap_err();
-    assert!(format!("{error:#}").contains("verified     CLOSED"), "{error:#}");
+    lab.edit("rust/loopfs/loopfs.rs", "// limit", "// limited");
+    lab.refresh().unwrap();
+    lab.save();
+    let error = refusal(&lab, &order(&lab));
+    assert!(error.contains("verified     CLOSED"), "{error}");
+    assert!(error.contains("not verified since they were changed"), "{error}");
+    fs::remove_file(lab.ctx.root().join("patches/evidence.txt")).unwrap();
+    lab.save();
+    assert!(refusal(&lab, &order(&lab)).contains("never verified"));
+    let skip = BTreeSet::from([Gate::Verified]);
+    let written = send(&lab, &Order { skip, ..order(&lab) }).unwrap();
+    assert!(!text(&written, "v1-0000-cover-letter.patch").contains("What was built"));
 }
 
 #[test]
@@ -205,7 +225,7 @@ fn the_next_version_shows_what_changed_since_the_one_before() {
     lab.edit("rust/loopfs/loopfs.rs", "// limit", "// limited");
     lab.refresh().unwrap();
     lab.write("patches/0000-cover-letter.txt", &format!("{COVER}\nChanges in v2:\n- wording\n"));
-    lab.save();
+    verified(&lab);
     let written = send(&lab, &Order { version: 2, ..order(&lab) }).unwrap();
     let cover = text(&written, "v2-0000-cover-letter.patch");
     assert!(cover.contains("[PATCH v2 0/4]"), "{cover}");
@@ -243,7 +263,7 @@ fn a_series_for_another_base_is_not_mailed() {
     lab.dev.read(["checkout", "-q", "-b", "next", "base"]).unwrap();
     lab.commit("loop: reword", &[("drivers/block/loop.c", |text| text.replace("loop 2\n", "loop two\n"))]);
     let next = Base::at(lab.dev.dir(), "next", false).unwrap();
-    let error = mail::write(&lab.ctx, &next, &order(&lab), Some("")).unwrap_err();
+    let error = mail::write(&lab.ctx, &next, &order(&lab)).unwrap_err();
     assert!(format!("{error:#}").contains("series       CLOSED"), "{error:#}");
 }
 
@@ -278,6 +298,6 @@ fn a_driver_only_edit_changes_the_ids_so_that_two_versions_never_share_one() {
     let first = send(&lab, &order(&lab)).unwrap().id;
     lab.commit("loopfs: log", &[(DRIVER, |text| text + "// log\n")]);
     lab.import();
-    lab.save();
+    verified(&lab);
     assert_ne!(send(&lab, &Order { force: true, ..order(&lab) }).unwrap().id, first);
 }

@@ -6,7 +6,10 @@ use clap::ValueEnum as _;
 use xtask::{
     ctx::Ctx,
     error::Failure,
-    series::verify::{self, Order, Report, Step, Switch, gate::Gate, table},
+    series::{
+        evidence::Evidence,
+        verify::{self, Order, Report, Step, Switch, gate::Gate, table},
+    },
     toolchain::{Toolchain, version::Minimum},
 };
 
@@ -347,22 +350,26 @@ fn a_complaint_needs_a_reason_and_a_reason_a_complaint() {
 #[test]
 fn only_a_complete_and_good_verification_is_evidence() {
     let bench = Bench::new();
-    let evidence = || verify::evidence(&bench.ctx, &bench.lab.base).unwrap();
+    let evidence = || Evidence::read(bench.ctx.root(), &bench.lab.base).unwrap();
     let keep = |gates: &[Gate], report: &Report| {
         verify::keep_evidence(&bench.ctx, &bench.lab.base, &bench.order(gates), report).unwrap();
     };
     let good = bench.verify(&[Gate::Build]);
     keep(&[Gate::Build], &good);
-    assert_eq!(evidence(), None, "gates were left out");
+    assert_eq!(evidence(), Evidence::Missing, "gates were left out");
     keep(Gate::value_variants(), &good);
-    assert!(evidence().unwrap().contains("0005-loopfs-five"));
+    assert!(evidence().table().unwrap().contains("0005-loopfs-five"));
+    keep(&[Gate::Build], &good);
+    assert!(evidence().table().is_some(), "a second look at some gates has found nothing");
     let mut bad = good.clone();
     bad.faults.push("something".to_owned());
-    keep(Gate::value_variants(), &bad);
-    assert_eq!(evidence(), None, "old evidence outlived a failure");
+    keep(&[Gate::Build], &bad);
+    assert_eq!(evidence(), Evidence::Missing, "old evidence outlived a failure");
     keep(Gate::value_variants(), &good);
     bench.change(4, |text| text.replace("loop seven", "loop 007"));
-    assert_eq!(evidence(), None, "it is of other patches");
+    assert_eq!(evidence(), Evidence::Stale, "it is of other patches");
+    keep(Gate::value_variants(), &bad);
+    assert_eq!(evidence(), Evidence::Stale, "what is of others is not this failure's to remove");
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::{
     cache::Key,
     error::Failure,
     interrupt,
+    kconfig::Wanted,
     kernel::lint::{Goal, lint},
 };
 
@@ -35,14 +36,54 @@ struct Known {
     fault: Option<String>,
 }
 
-/// How a checker's make is called.
+/// A make that is called for what it says.
 #[derive(Debug)]
-struct Call {
-    kind: &'static str,
-    folder: &'static str,
-    variables: Vec<String>,
-    targets: Vec<String>,
-    anew: Vec<String>,
+pub struct Call {
+    /// What its findings are kept under.
+    pub kind: &'static str,
+    /// The build folder: one for each set of flags, or builds undo each other's work.
+    pub folder: &'static str,
+    /// Variables of make.
+    pub variables: Vec<String>,
+    /// Targets of make.
+    pub targets: Vec<String>,
+    /// Objects that are compiled even if they are up to date: of these nothing would be said again.
+    pub anew: Vec<String>,
+}
+
+impl Call {
+    /// The warnings about the prefix of `number` patches in the configuration `wanted`, now or when they were asked for
+    /// last, or why it failed.
+    ///
+    /// # Errors
+    ///
+    /// On Ctrl-C, or when tools are missing.
+    pub fn listen(
+        &self,
+        site: &Site<'_>,
+        number: usize,
+        switch: Switch,
+        wanted: &Wanted,
+    ) -> Result<Result<Warnings, String>> {
+        let tree_key = site.tree_key(number, switch);
+        let words = self.variables.iter().chain(&self.targets);
+        let key = words.fold(Key::default().with("lint 2").with(self.kind), Key::with);
+        let key = key.with(&tree_key).with(wanted.text()).with(site.toolchain.key());
+        let found = cached(site.ctx, self.kind, key.clone(), || {
+            let _tree = site.prepare(number, switch)?;
+            let request = build::request(site, wanted, &tree_key);
+            let mut heard = Heard::open(site, &key.clone().name())?;
+            let (variables, targets, anew) = (&self.variables, &self.targets, &self.anew);
+            let goal = Goal { folder: self.folder, variables, targets, anew };
+            lint(site.ctx, site.toolchain, &request, &goal, &mut |line| heard.take(line))?;
+            Ok((heard.finish()?, Keep::Yes))
+        });
+        match found {
+            Ok(warnings) => Ok(Ok(warnings)),
+            Err(error) if interrupt::requested() || Failure::of(&error) != Failure::KernelBuild => Err(error),
+            Err(error) => Ok(Err(format!("{error:#}"))),
+        }
+    }
 }
 
 impl Walk {
@@ -61,7 +102,6 @@ impl Walk {
                 }
             }
             let objects = objects(&there);
-            // A folder that has been here before has objects, of which nothing would be said again.
             let anew = objects.iter().cloned().chain(["rust/kernel.o".to_owned()]).collect();
             let targets = std::iter::once("prepare".to_owned()).chain(objects).collect();
             self.lints.begin(site, &Call { anew, ..lints(targets) })?;
@@ -190,24 +230,7 @@ impl Known {
 /// The warnings of one make, with the option on where there is one, or why it failed.
 fn make(site: &Site<'_>, number: usize, call: &Call) -> Result<Result<Warnings, String>> {
     let switch = site.switch_on(number).unwrap_or(Switch::Off);
-    let wanted = build::wanted(site, switch)?;
-    let tree_key = site.tree_key(number, switch);
-    let key = call.variables.iter().chain(&call.targets).fold(Key::default().with("lint 2").with(call.kind), Key::with);
-    let key = key.with(&tree_key).with(wanted.text()).with(site.toolchain.key());
-    let found = cached(site.ctx, call.kind, key.clone(), || {
-        let _tree = site.prepare(number, switch)?;
-        let request = build::request(site, &wanted, &tree_key);
-        let mut heard = Heard::open(site, &key.clone().name())?;
-        let anew = if heard.goes_on { &[] } else { call.anew.as_slice() };
-        let goal = Goal { folder: call.folder, variables: &call.variables, targets: &call.targets, anew };
-        lint(site.ctx, site.toolchain, &request, &goal, &mut |line| heard.take(line))?;
-        Ok((heard.finish()?, Keep::Yes))
-    });
-    match found {
-        Ok(warnings) => Ok(Ok(warnings)),
-        Err(error) if interrupt::requested() || Failure::of(&error) != Failure::KernelBuild => Err(error),
-        Err(error) => Ok(Err(format!("{error:#}"))),
-    }
+    call.listen(site, number, switch, &build::wanted(site, switch)?)
 }
 
 #[cfg(test)]

@@ -22,22 +22,22 @@ pub mod warnings;
 
 use std::{
     collections::BTreeSet,
-    fmt, fs,
+    fmt,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 use loopfs_protocol::CaseInfo;
 use serde::Serialize;
 
 use super::{
-    folder::{Folder, PATCHES, state_dir},
+    evidence,
+    folder::{Folder, PATCHES},
     git::Git,
     option::OptionState,
     tree::{self, Prefix, Tree},
 };
 use crate::{
-    cache::Key,
     ctx::Ctx,
     error::Failure,
     progress::{say, seconds},
@@ -359,43 +359,20 @@ fn lines(patch: &super::patch::Patch) -> Lines {
     lines
 }
 
-/// The table of a complete verification of just these patches on `base`, for the cover letter.
+/// Keeps the table of `report` beside the patches if no gate was left out and all were passed, and takes back what was
+/// kept if not.
 ///
 /// # Errors
 ///
-/// When files cannot be read.
-pub fn evidence(ctx: &Ctx, base: &Base) -> Result<Option<String>> {
-    let path = evidence_path(ctx, base)?;
-    if !path.exists() {
-        return Ok(None);
-    }
-    fs::read_to_string(&path).map(Some).with_context(|| format!("cannot read {}", path.display()))
-}
-
-/// Keeps the table of `report` as evidence, if all gates were passed and none was left out.
-///
-/// # Errors
-///
-/// When the cache cannot be written.
+/// When the file cannot be written.
 pub fn keep_evidence(ctx: &Ctx, base: &Base, order: &Order, report: &Report) -> Result<()> {
     use clap::ValueEnum as _;
-    let path = evidence_path(ctx, base)?;
     let complete = Gate::value_variants().iter().all(|gate| order.gates.contains(gate));
-    if complete && report.is_good() {
-        return record::write(&path, table::plain(report).as_bytes());
+    match (report.is_good(), complete) {
+        (true, true) => evidence::keep(ctx.root(), base, &table::plain(report)),
+        (true, false) => Ok(()),
+        (false, _) => evidence::withdraw(ctx.root(), base),
     }
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound && complete => {
-            Err(error).with_context(|| format!("cannot remove {}", path.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn evidence_path(ctx: &Ctx, base: &Base) -> Result<PathBuf> {
-    let folder = Folder::read(&ctx.root().join(PATCHES))?;
-    let key = folder.entries.iter().fold(Key::default().with(&base.commit), |key, entry| key.with(&entry.text));
-    Ok(state_dir(ctx).join("evidence").join(key.name()))
 }
 
 /// The error of a report that is not good.

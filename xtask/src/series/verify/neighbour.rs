@@ -7,19 +7,11 @@ use anyhow::Result;
 
 use super::{
     Site, Switch, build,
-    compile::{DRIVER, objects},
+    compile::{Call, DRIVER, objects},
     gate::{Subject, Verdict},
-    heard::Heard,
-    record::{Keep, cached},
     warnings::Warnings,
 };
-use crate::{
-    cache::Key,
-    error::Failure,
-    interrupt,
-    kernel::lint::{Goal, lint},
-    progress::say,
-};
+use crate::progress::say;
 
 /// One configuration.
 #[derive(Debug)]
@@ -91,23 +83,8 @@ fn compile(site: &Site<'_>, neighbour: &Neighbour, touched: &BTreeSet<&str>) -> 
     let objects: Vec<String> = objects.collect();
     let targets: Vec<String> =
         ["prepare", "drivers/block/"].iter().map(ToString::to_string).chain(objects.clone()).collect();
-    // Of an object that is up to date, nothing would be said again.
-    let anew: Vec<String> = objects.into_iter().chain(["rust/kernel.o".to_owned()]).collect();
-    let variables: Vec<String> = neighbour.variables.iter().map(ToString::to_string).collect();
-    let tree_key = site.tree_key(last, switch);
-    let key = targets.iter().chain(&variables).fold(Key::default().with("neighbour 1"), Key::with);
-    let key = key.with(&tree_key).with(wanted.text()).with(site.toolchain.key());
-    let found = cached(site.ctx, "neighbour", key.clone(), || {
-        let _tree = site.prepare(last, switch)?;
-        let request = build::request(site, &wanted, &tree_key);
-        let mut heard = Heard::open(site, &key.clone().name())?;
-        let goal = Goal { folder: "verify-neighbour", variables: &variables, targets: &targets, anew: &anew };
-        lint(site.ctx, site.toolchain, &request, &goal, &mut |line| heard.take(line))?;
-        Ok((heard.finish()?, Keep::Yes))
-    });
-    match found {
-        Ok(warnings) => Ok(Ok(warnings)),
-        Err(error) if interrupt::requested() || Failure::of(&error) != Failure::KernelBuild => Err(error),
-        Err(error) => Ok(Err(format!("{error:#}"))),
-    }
+    let anew = objects.into_iter().chain(["rust/kernel.o".to_owned()]).collect();
+    let variables = neighbour.variables.iter().map(ToString::to_string).collect();
+    let call = Call { kind: "neighbour", folder: "verify-neighbour", variables, targets, anew };
+    call.listen(site, last, switch, &wanted)
 }

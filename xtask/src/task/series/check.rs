@@ -5,7 +5,13 @@ use std::path::PathBuf;
 use anyhow::{Result, anyhow};
 use clap::Args;
 
-use crate::{ctx::Ctx, error::Failure, series::check, source, task::Task};
+use crate::{
+    ctx::Ctx,
+    error::Failure,
+    series::{check, evidence::Evidence},
+    source,
+    task::Task,
+};
 
 /// Proves that patches/ is a fit series and that rust/ equals it
 ///
@@ -28,8 +34,12 @@ impl Task for Check {
             println!("{finding}");
         }
         println!(
-            "{} patches on Linux {}, {} files of rust/ compared, {} lines of C added outside drivers/block/loopfs",
-            report.patches, base.version, report.mirrored, report.c_lines
+            "{} patches on Linux {}, {}; {} files of rust/ compared, {} lines of C added outside drivers/block/loopfs",
+            report.patches,
+            base.version,
+            Evidence::read(ctx.root(), &base)?.told(),
+            report.mirrored,
+            report.c_lines
         );
         match report.findings.len() {
             0 => Ok(()),

@@ -13,13 +13,10 @@ use super::list_gates;
 use crate::{
     ctx::Ctx,
     progress,
-    series::{
-        mail::{
-            self, Order,
-            gate::Gate,
-            people::{People, Person},
-        },
-        verify,
+    series::mail::{
+        self, Order,
+        gate::Gate,
+        people::{People, Person},
     },
     source,
     task::Task,
@@ -85,7 +82,7 @@ impl Task for Mail {
             skip: self.skip.into_iter().collect::<BTreeSet<_>>(),
             force: self.force,
         };
-        let written = mail::write(ctx, &base, &order, verify::evidence(ctx, &base)?.as_deref())?;
+        let written = mail::write(ctx, &base, &order)?;
         progress::say(&written.gates.to_string());
         let folder = written.folder.display();
         println!("{folder}");
