@@ -15,6 +15,7 @@ pub mod fsnotify;
 pub mod fuse;
 pub mod harness;
 pub mod instance;
+pub mod kernel_config;
 pub mod limit;
 pub mod lock_order;
 pub mod lockdep;

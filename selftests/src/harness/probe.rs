@@ -9,7 +9,7 @@ use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
 use crate::{
     case::{Case, Need},
-    lockdep,
+    kernel_config, lockdep,
     loop_control::LoopControl,
 };
 
@@ -47,7 +47,7 @@ pub(super) fn describe(need: Need) -> String {
         Need::Swap => "swap",
         Need::Smp => "a second CPU",
         Need::FaultInjection => "fault injection for slab and page allocations",
-        Need::Ikconfig => "/proc/config.gz",
+        Need::Ikconfig => kernel_config::PATH,
         Need::Kmemleak => "kmemleak",
         Need::Lockdep => "lockdep",
     };
@@ -73,7 +73,7 @@ fn is_met(need: Need) -> bool {
         Need::Swap => exists("/proc/swaps"),
         Need::Smp => nix::unistd::sysconf(nix::unistd::SysconfVar::_NPROCESSORS_ONLN).ok().flatten() > Some(1),
         Need::FaultInjection => exists("/sys/kernel/debug/failslab") && exists("/sys/kernel/debug/fail_page_alloc"),
-        Need::Ikconfig => exists("/proc/config.gz"),
+        Need::Ikconfig => exists(kernel_config::PATH),
         Need::Kmemleak => exists("/sys/kernel/debug/kmemleak"),
         Need::Lockdep => exists(lockdep::PATH),
     }
