@@ -9,10 +9,10 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{
-    apply,
+    apply, cover_lines,
     edits::mirrored_files,
     export::{self, Exported},
-    folder::{self, Entry, Folder, PATCHES, inputs},
+    folder::{self, COVER, Entry, Folder, PATCHES, inputs},
     git::{AUTHOR_EMAIL, AUTHOR_NAME, Git},
     mapping,
     patch::{ChangeKind, FileChange, Patch},
@@ -77,6 +77,18 @@ pub fn check(ctx: &Ctx, base: &Base) -> Result<Report> {
     }
     if folder.entries.iter().any(|entry| entry.patch.is_err()) {
         return Ok(report);
+    }
+    if let Some(cover) = &folder.cover {
+        let patches = folder.entries.iter().filter_map(|entry| entry.patch.as_ref().ok());
+        let wanted = cover_lines::update(cover, patches);
+        if wanted != *cover {
+            let file = patch_file(COVER);
+            let diff = diff(ctx, &ctx.root().join(&file), wanted.as_bytes(), &file)?;
+            report.add(
+                file,
+                format!("its table of lines is not that of the patches (`series refresh` mends it):\n{diff}"),
+            );
+        }
     }
     let scratch = Scratch::new(ctx, &[&base.repo])?;
     let commits = match apply::am(&scratch, &base.commit, &inputs(&folder)) {

@@ -10,7 +10,8 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use super::{
     apply::{self, Input},
     changes::Changes,
-    folder::{Folder, PATCHES, slug},
+    cover_lines,
+    folder::{COVER, Folder, PATCHES, slug},
     git::Git,
     mapping,
     patch::Patch,
@@ -179,6 +180,13 @@ pub fn changes(ctx: &Ctx, series: &[Exported], rust: BTreeMap<String, Vec<u8>>) 
         changes.write(name, patch.text.clone().into_bytes());
     }
     notes.all_taken()?;
+    if let Some(cover) = &old.cover {
+        let patches = series.iter().map(|patch| Patch::parse(&patch.text)).collect::<Result<Vec<_>, _>>();
+        let wanted = cover_lines::update(cover, &patches.context("an exported patch is none")?);
+        if wanted != *cover {
+            changes.write(format!("{PATCHES}/{COVER}"), wanted.into_bytes());
+        }
+    }
     for entry in &old.entries {
         for name in [format!("{PATCHES}/{}", entry.name), format!("{PATCHES}/{}.notes", entry.stem())] {
             if !names.contains(&name) && ctx.root().join(&name).exists() {

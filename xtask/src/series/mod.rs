@@ -8,6 +8,7 @@ pub mod bases;
 pub mod changes;
 pub mod check;
 pub mod checkpatch;
+pub mod cover_lines;
 pub mod edits;
 pub mod evidence;
 pub mod export;

@@ -99,6 +99,22 @@ fn a_note_left_in_the_patch_file_is_found_and_refresh_saves_it() {
 }
 
 #[test]
+fn a_cover_letter_that_counts_other_lines_is_found_and_refresh_mends_it() {
+    let lab = Lab::new();
+    let head = "   patch                                            C  loopfs rust/   Rust";
+    let cover = format!("loop: private devices\n\n{head}\n   loop: count the opens +7\n\nThe rest.\n");
+    lab.write("patches/0000-cover-letter.txt", &cover);
+    let finding = lab.finding();
+    assert!(finding.contains("its table of lines is not that of the patches"), "{finding}");
+    assert!(finding.contains("\n-   loop: count the opens +7\n"), "{finding}");
+    lab.refresh().unwrap();
+    lab.assert_clean();
+    let mended = lab.read("patches/0000-cover-letter.txt");
+    assert!(mended.starts_with(&cover[..cover.find("   loop: count").unwrap()]), "{mended}");
+    assert!(mended.ends_with("\n\nThe rest.\n"), "{mended}");
+}
+
+#[test]
 fn a_note_without_a_patch_is_found() {
     let lab = Lab::new();
     lab.write("patches/0002-gone.notes", "v2\n");
