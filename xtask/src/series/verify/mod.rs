@@ -215,6 +215,10 @@ fn tell(step: &Step, of: usize, took: std::time::Duration) {
     } else {
         say(&format!("    FAILED: {}", bad.join(", ")));
     }
+    // At once, and not only at the end of an hour.
+    for line in table::faults(step) {
+        say(&format!("    {line}"));
+    }
 }
 
 /// What is learned on the way along the series.

@@ -7,26 +7,27 @@ use super::{Report, Step, build::Built};
 /// The table and what is wrong, for a terminal.
 pub fn full(report: &Report) -> String {
     let mut text = plain(report);
-    for step in &report.steps {
-        for built in &step.builds {
-            let switch = built.switch;
-            for fault in built.fault.iter().chain(&built.new_warnings) {
-                let _ = write!(text, "\n{}, {switch}: {}", step.name, indent(fault));
-            }
-            for fault in built.boot.iter().flat_map(|boot| &boot.faults) {
-                let _ = write!(text, "\n{}, {switch}: {}", step.name, indent(fault));
-            }
-        }
-        for (gate, verdict) in &step.gates {
-            for line in verdict.told() {
-                let _ = write!(text, "\n{}, {gate}: {}", step.name, indent(line));
-            }
-        }
+    for line in report.steps.iter().flat_map(faults) {
+        let _ = write!(text, "\n{line}");
     }
     for fault in &report.faults {
         let _ = write!(text, "\n{fault}");
     }
     text
+}
+
+/// What is wrong with one prefix, each fault with the name of its last patch.
+pub fn faults(step: &Step) -> Vec<String> {
+    let name = &step.name;
+    let built = step.builds.iter().flat_map(|built| {
+        let boot = built.boot.iter().flat_map(|boot| &boot.faults);
+        let faults = built.fault.iter().chain(&built.new_warnings).chain(boot);
+        faults.map(move |fault| format!("{name}, {}: {}", built.switch, indent(fault)))
+    });
+    let judged = step.gates.iter().flat_map(|(gate, verdict)| {
+        verdict.told().into_iter().map(move |line| format!("{name}, {gate}: {}", indent(line)))
+    });
+    built.chain(judged).collect()
 }
 
 /// The table alone, for a cover letter.
