@@ -66,6 +66,15 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
+/// Tells the others that it is over, also where whoever has this fails: they would go on for ever.
+struct SetsOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetsOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Takes an outcome that racing with somebody else explains, and tells whether the act succeeded.
 fn raced<T, E: Into<std::io::Error>>(act: Result<T, E>, explained: &[Errno], what: &str) -> Result<Option<T>> {
     match act {
@@ -291,6 +300,7 @@ fn storm_of_opens_against_removal(ctx: &Context) -> Result<()> {
     let done = AtomicBool::new(false);
     together(4, |index| {
         if index == 0 {
+            let _over = SetsOnDrop(&done);
             let control = instance.control()?;
             for round in 0..20 {
                 let number = current.load(Ordering::Relaxed);
@@ -304,7 +314,6 @@ fn storm_of_opens_against_removal(ctx: &Context) -> Result<()> {
                 ensure!(!block::exists(number), "loop{number} is there after its removal");
                 current.store(control.add_any()?, Ordering::Relaxed);
             }
-            done.store(true, Ordering::Relaxed);
         } else {
             while !done.load(Ordering::Relaxed) {
                 let node = instance.node(current.load(Ordering::Relaxed));
@@ -314,8 +323,7 @@ fn storm_of_opens_against_removal(ctx: &Context) -> Result<()> {
             }
         }
         Ok(())
-    })
-    .inspect_err(|_| done.store(true, Ordering::Relaxed))?;
+    })?;
     tidy(&instance)
 }
 
@@ -414,7 +422,8 @@ fn storm_of_acts_against_umount(ctx: &Context) -> Result<()> {
                     })
                 })
                 .collect();
-            while ready.load(Ordering::Relaxed) < 3 {
+            // One that fails is never ready.
+            while ready.load(Ordering::Relaxed) < 3 && !workers.iter().all(thread::ScopedJoinHandle::is_finished) {
                 thread::yield_now();
             }
             let detached = instance.detach().context("detach in a storm");
@@ -523,13 +532,13 @@ fn storm_of_lookups_against_changes(ctx: &Context) -> Result<()> {
     let done = AtomicBool::new(false);
     together(3, |index| {
         if index == 0 {
+            let _over = SetsOnDrop(&done);
             let control = instance.control()?;
             for _ in 0..20 {
                 let number = control.add_any()?;
                 raced(fs::rename(instance.node(number), instance.path("renamed")), &[], "rename")?;
                 control.remove(number)?;
             }
-            done.store(true, Ordering::Relaxed);
             return Ok(());
         }
         while !done.load(Ordering::Relaxed) {
@@ -540,8 +549,7 @@ fn storm_of_lookups_against_changes(ctx: &Context) -> Result<()> {
             }
         }
         Ok(())
-    })
-    .inspect_err(|_| done.store(true, Ordering::Relaxed))?;
+    })?;
     tidy(&instance)
 }
 
