@@ -26,15 +26,20 @@ pub fn rustfmt(site: &Site<'_>, subject: &Subject<'_>) -> Result<Verdict> {
     let Some(rustfmt) = &site.toolchain.rust.rustfmt else {
         return Ok(missing(&files, "rustfmt is not installed for the kernel's rustc"));
     };
-    let key = |path: &str| Key::default().with("rustfmt 1").with(site.toolchain.key()).with(path);
-    on_each(site, subject, &files, "rustfmt", key, |path| {
-        let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let mut command = Command::new(rustfmt);
-        // From standard input, it leaves the module's children alone: they are files of their own.
-        command.args(["--check", "--edition", "2021"]).current_dir(path.parent().unwrap_or(path));
-        let output = process::attempt_fed(&mut command, &text, site.ctx.verbose)?;
-        Ok(if output.status.success() { Vec::new() } else { vec![said(&output)] })
-    })
+    let key = |path: &str| Key::default().with("rustfmt 2").with(site.toolchain.key()).with(path);
+    on_each(site, subject, &files, "rustfmt", key, |path| unformatted(rustfmt, path, site.ctx.verbose))
+}
+
+/// What `rustfmt` would change in the file `path`.
+fn unformatted(rustfmt: &Path, path: &Path, verbose: bool) -> Result<Vec<String>> {
+    let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut command = Command::new(rustfmt);
+    // From standard input, it leaves the module's children alone: they are files of their own. It succeeds then even if
+    // there is something to change, and prints that.
+    command.args(["--check", "--edition", "2021"]).current_dir(path.parent().unwrap_or(path));
+    let output = process::attempt_fed(&mut command, &text, verbose)?;
+    let is_good = output.status.success() && output.stdout.is_empty();
+    Ok(if is_good { Vec::new() } else { vec![said(&output)] })
 }
 
 /// kernel-doc on the C files of the patch; what it said of them before the patch does not count.
@@ -159,6 +164,19 @@ mod tests {
     use std::os::unix::process::ExitStatusExt as _;
 
     use super::*;
+
+    #[test]
+    fn rustfmt_tells_what_it_would_change_and_what_it_cannot_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.rs");
+        let said = |text: &str| {
+            fs::write(&path, text).unwrap();
+            unformatted(Path::new("rustfmt"), &path, false).unwrap().join("")
+        };
+        assert_eq!(said("mod not_here;\n\nfn f() {}\n"), "");
+        assert!(said("fn  f() {}\n").contains("fn f() {}"), "{}", said("fn  f() {}\n"));
+        assert!(said("fn f( {}\n").contains("error"));
+    }
 
     #[test]
     fn a_checker_that_fails_without_a_word_has_not_found_the_file_good() {
