@@ -36,7 +36,7 @@ fn unformatted(rustfmt: &Path, path: &Path, verbose: bool) -> Result<Vec<String>
     let mut command = Command::new(rustfmt);
     // From standard input, it leaves the module's children alone: they are files of their own. It succeeds then even if
     // there is something to change, and prints that.
-    command.args(["--check", "--edition", "2021"]).current_dir(path.parent().unwrap_or(path));
+    command.args(["--check", "--color", "never", "--edition", "2021"]).current_dir(path.parent().unwrap_or(path));
     let output = process::attempt_fed(&mut command, &text, verbose)?;
     let is_good = output.status.success() && output.stdout.is_empty();
     Ok(if is_good { Vec::new() } else { vec![said(&output)] })
