@@ -1,13 +1,14 @@
 //! The runner, tried with sample cases that end in every way a case can.
 //!
 //! Like the suite's program this one starts itself again for each case, so it has a `main` of its own.
-//! Namespaces are for root only; as an ordinary user the tests are skipped and say so.
+//! Namespaces are for root only, and not for the root of every container; where they cannot be made, the tests are
+//! skipped and say so.
 
 use std::{
     fs,
     io::Write as _,
     os::fd::{FromRawFd as _, OwnedFd},
-    process::{Command, ExitCode},
+    process::{Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
 
@@ -141,9 +142,19 @@ fn check(name: &str, report: &Report) -> Result<()> {
     Ok(())
 }
 
+/// Whether util-linux can make the namespaces that a sample of `who` needs: then we have to, too.
+fn has_namespaces(who: Who) -> Result<bool> {
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--mount", "--pid", "--fork"]).args(who.is_in_user_namespace().then_some("--user"));
+    Ok(unshare.arg("true").stderr(Stdio::null()).status()?.success())
+}
+
 fn try_sample(case: &Case, who: Who) -> Result<Completion, Failed> {
     if !getuid().is_root() {
         return Ok(Completion::ignored_with("needs root, to make namespaces"));
+    }
+    if !has_namespaces(who).map_err(|error| format!("cannot start unshare: {error:#}"))? {
+        return Ok(Completion::ignored_with("needs namespaces, which root cannot make in this container or chroot"));
     }
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     let deadline =
