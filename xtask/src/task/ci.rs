@@ -31,7 +31,7 @@ impl Task for Ci {
         let checks: [(&str, Command); 7] = [
             ("format", with(&cargo, &["fmt", "--all", "--check"])),
             ("lints", with(&cargo, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
-            ("host tests", with(&cargo, &["test", "--workspace"])),
+            ("host tests", with(&cargo, &["test", "--workspace", "--no-fail-fast"])),
             ("series", with(&xtask, &["series", "check"])),
             ("kselftest", with(&xtask, &["test", "--kselftest"])),
             ("debug kernel", with(&xtask, &["test", "--config", "debug"])),
