@@ -10,6 +10,7 @@ use super::{
     gate::{Gate, Subject, Verdict},
     heard::Heard,
     record::{Keep, cached},
+    sparse::{self, Sparse},
     warnings::Warnings,
 };
 use crate::{
@@ -27,6 +28,8 @@ pub struct Walk {
     lints: Known,
     /// By `make rustdoc`.
     docs: Known,
+    /// How sparse is called, if it can be.
+    sparse: Option<Sparse>,
 }
 
 #[derive(Debug, Default)]
@@ -104,7 +107,8 @@ impl Walk {
             let objects = objects(&there);
             let anew = objects.iter().cloned().chain(["rust/kernel.o".to_owned()]).collect();
             let targets = std::iter::once("prepare".to_owned()).chain(objects).collect();
-            self.lints.begin(site, &Call { anew, ..lints(targets) })?;
+            self.sparse = sparse::find(site)?;
+            self.lints.begin(site, &Call { anew, ..lints(targets, self.sparse.as_ref()) })?;
         }
         if site.wants(Gate::Rustdoc) && site.toolchain.rust.rustdoc.is_some() {
             self.docs.begin(site, &docs())?;
@@ -128,7 +132,8 @@ impl Walk {
             if rust.iter().any(|path| path.starts_with(DRIVER)) {
                 targets.push(DRIVER.to_owned());
             }
-            let said = if targets.is_empty() { None } else { Some(self.lints.next(site, subject, &lints(targets))?) };
+            let call = lints(targets, self.sparse.as_ref().filter(|_| !c.is_empty()));
+            let said = if call.targets.is_empty() { None } else { Some(self.lints.next(site, subject, &call)?) };
             let about = |of_rust: bool| match &said {
                 None => Verdict::NotConcerned,
                 Some(Ok(new)) => {
@@ -137,11 +142,10 @@ impl Walk {
                 Some(Err(why)) => why.clone(),
             };
             if site.wants(Gate::Sparse) {
-                let here = |name: &str| site.toolchain.path.iter().any(|folder| folder.join(name).is_file());
-                let verdict = match c.is_empty() {
-                    true => Verdict::NotConcerned,
-                    false if here("sparse") => about(false),
-                    false => missing(&subject.files(".c"), "sparse is not installed"),
+                let verdict = match &self.sparse {
+                    _ if c.is_empty() => Verdict::NotConcerned,
+                    Some(_) => about(false),
+                    None => missing(&subject.files(".c"), "sparse is not installed, or it is too old for this kernel"),
                 };
                 verdicts.push((Gate::Sparse, verdict));
             }
@@ -172,8 +176,9 @@ pub const DRIVER: &str = "drivers/block/loopfs/";
 
 /// `make W=1 C=2 CLIPPY=1` of `targets`. All at once: each of these needs the kernel's Rust built, which takes longer
 /// than the rest. The flags are not those of the kernel that runs, so it has a folder of its own.
-fn lints(targets: Vec<String>) -> Call {
-    let variables = ["W=1", "C=2", "CLIPPY=1"].map(str::to_owned).to_vec();
+fn lints(targets: Vec<String>, sparse: Option<&Sparse>) -> Call {
+    let mut variables = ["W=1", "C=2", "CLIPPY=1"].map(str::to_owned).to_vec();
+    variables.extend(sparse.and_then(Sparse::variable));
     Call { kind: "lint", folder: "verify-lint", variables, targets, anew: Vec::new() }
 }
 

@@ -16,6 +16,7 @@ pub mod heard;
 pub mod neighbour;
 pub mod object;
 pub mod record;
+pub mod sparse;
 pub mod suite;
 pub mod table;
 pub mod warnings;
