@@ -179,7 +179,8 @@ pub const DRIVER: &str = "drivers/block/loopfs/";
 fn lints(targets: Vec<String>, sparse: Option<&Sparse>) -> Call {
     let mut variables = ["W=1", "C=2", "CLIPPY=1"].map(str::to_owned).to_vec();
     variables.extend(sparse.and_then(Sparse::variable));
-    Call { kind: "lint", folder: "verify-lint", variables, targets, anew: Vec::new() }
+    let kind = if sparse.is_some() { "sparse" } else { "lint" };
+    Call { kind, folder: "verify-lint", variables, targets, anew: Vec::new() }
 }
 
 /// `make rustdoc`, which takes the kernel's Rust as it was built to be run.

@@ -33,6 +33,9 @@ impl Warnings {
     }
 }
 
+/// What a line has that warns of something. An error counts as well: sparse does not fail on what it calls so.
+const MARKS: &[&str] = &[": warning: ", ": error: ", "WARNING: ", "Warning: "];
+
 /// Picks the warnings out of what make, compilers and checkers print.
 #[derive(Clone, Debug)]
 pub struct Collector {
@@ -50,7 +53,7 @@ impl Collector {
 
     /// Whether the line is a warning or tells the place of one.
     pub fn concerns(line: &str) -> bool {
-        line.contains("arning") || line.contains("WARNING") || line.trim_start().starts_with("--> ")
+        MARKS.iter().any(|mark| line.contains(mark)) || line.contains("arning") || line.trim_start().starts_with("--> ")
     }
 
     /// Takes one line of the output.
@@ -67,7 +70,7 @@ impl Collector {
         }
         if line.starts_with("warning: ") || line.starts_with("warning[") {
             self.pending = Some(line.to_owned());
-        } else if [": warning: ", "WARNING: ", "Warning: "].iter().any(|mark| line.contains(mark)) {
+        } else if MARKS.iter().any(|mark| line.contains(mark)) {
             self.found.insert(line.to_owned());
         }
     }
@@ -107,6 +110,13 @@ mod tests {
         let mut collector = Collector::new(Path::new("/cache/linux"));
         lines.iter().for_each(|line| collector.take(line));
         collector.finish()
+    }
+
+    #[test]
+    fn an_error_that_does_not_stop_the_build_counts() {
+        let found = collect(&["drivers/block/loop.c:1808:1: error: bad constant expression"]);
+        assert_eq!(found.len(), 1);
+        assert!(Collector::concerns("drivers/block/loop.c:1808:1: error: bad constant expression"));
     }
 
     #[test]
