@@ -70,7 +70,8 @@ pub fn check(ctx: &Ctx, base: &Base) -> Result<Report> {
                 for what in form(entry, patch) {
                     report.add(patch_file(&entry.name), what);
                 }
-                report.c_lines += patch.files.iter().filter(|file| is_foreign_c(&file.path)).map(added).sum::<usize>();
+                let foreign = patch.files.iter().filter(|file| is_foreign_c(&file.path));
+                report.c_lines += foreign.map(|file| file.churn().0).sum::<usize>();
             }
             Err(problem) => report.add(patch_file(&entry.name), problem),
         }
@@ -183,10 +184,6 @@ fn form(entry: &Entry, patch: &Patch) -> Vec<String> {
 fn has_license(file: &FileChange) -> bool {
     let lines = file.hunks.iter().flat_map(|hunk| hunk.signed('+'));
     lines.take(2).any(|line| line.contains("SPDX-License-Identifier:"))
-}
-
-fn added(file: &FileChange) -> usize {
-    file.hunks.iter().map(|hunk| hunk.signed('+').count()).sum()
 }
 
 /// Whether `path` is C that goes into the kernel, outside of the driver's own folder.

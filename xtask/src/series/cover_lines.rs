@@ -2,7 +2,7 @@
 //! need, and Rust. The first question about a driver in Rust is what it costs those who maintain the C, so the table has
 //! to be right; it is made from the patches.
 
-use super::patch::{FileChange, Patch};
+use super::patch::Patch;
 
 /// The table's head, by which it is found in the cover letter.
 const HEAD: [&str; 2] = [
@@ -32,7 +32,7 @@ fn table<'a>(patches: impl IntoIterator<Item = &'a Patch>) -> String {
         let mut counts = Counts::default();
         for file in &patch.files {
             if let Some(column) = column(&file.path) {
-                let (added, removed) = churn(file);
+                let (added, removed) = file.churn();
                 counts[column].0 += added;
                 counts[column].1 += removed;
             }
@@ -84,11 +84,6 @@ fn column(path: &str) -> Option<usize> {
         "rs" => Some(3),
         _ => None,
     }
-}
-
-fn churn(file: &FileChange) -> (usize, usize) {
-    let count = |sign| file.hunks.iter().map(|hunk| hunk.signed(sign).count()).sum();
-    (count('+'), count('-'))
 }
 
 #[cfg(test)]

@@ -182,10 +182,8 @@ pub fn changes(ctx: &Ctx, series: &[Exported], rust: BTreeMap<String, Vec<u8>>) 
     notes.all_taken()?;
     if let Some(cover) = &old.cover {
         let patches = series.iter().map(|patch| Patch::parse(&patch.text)).collect::<Result<Vec<_>, _>>();
-        let wanted = cover_lines::update(cover, &patches.context("an exported patch is none")?);
-        if wanted != *cover {
-            changes.write(format!("{PATCHES}/{COVER}"), wanted.into_bytes());
-        }
+        let cover = cover_lines::update(cover, &patches.context("an exported patch is none")?);
+        changes.write(format!("{PATCHES}/{COVER}"), cover.into_bytes());
     }
     for entry in &old.entries {
         for name in [format!("{PATCHES}/{}", entry.name), format!("{PATCHES}/{}.notes", entry.stem())] {

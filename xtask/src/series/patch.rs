@@ -57,6 +57,14 @@ pub struct FileChange {
     pub hunks: Vec<Hunk>,
 }
 
+impl FileChange {
+    /// Added and removed lines.
+    pub fn churn(&self) -> (usize, usize) {
+        let count = |sign| self.hunks.iter().map(|hunk| hunk.signed(sign).count()).sum();
+        (count('+'), count('-'))
+    }
+}
+
 /// How the existence of a file changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeKind {
@@ -206,8 +214,7 @@ impl Patch {
 
     /// Added and removed lines over all files.
     pub fn churn(&self) -> (usize, usize) {
-        let hunks = || self.files.iter().flat_map(|file| &file.hunks);
-        (hunks().map(|h| h.signed('+').count()).sum(), hunks().map(|h| h.signed('-').count()).sum())
+        self.files.iter().map(FileChange::churn).fold((0, 0), |sum, file| (sum.0 + file.0, sum.1 + file.1))
     }
 }
 

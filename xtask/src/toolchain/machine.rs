@@ -41,10 +41,7 @@ impl Machine {
 
     /// Every program `name` in `PATH`, in order.
     pub fn programs<'a>(&'a self, name: &'a str) -> impl Iterator<Item = PathBuf> + 'a {
-        self.path
-            .iter()
-            .map(move |folder| folder.join(name))
-            .filter(|path| path.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0))
+        programs(&self.path, name)
     }
 
     /// What `program` prints first when run with `args`; nothing if it fails.
@@ -61,4 +58,11 @@ impl Machine {
     pub fn at(&self, path: impl AsRef<Path>) -> PathBuf {
         self.root.join(path.as_ref().strip_prefix("/").unwrap_or(path.as_ref()))
     }
+}
+
+/// Every program `name` in the folders `path`, in order.
+pub(super) fn programs<'a>(path: &'a [PathBuf], name: &'a str) -> impl Iterator<Item = PathBuf> + 'a {
+    path.iter()
+        .map(move |folder| folder.join(name))
+        .filter(|path| path.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0))
 }

@@ -65,6 +65,11 @@ impl Toolchain {
         Ok(Self { llvm, rust, bindgen, ccache: machine.program("ccache"), path: machine.path.clone(), versions })
     }
 
+    /// The program `name` in [`Toolchain::path`], if there is one.
+    pub fn program(&self, name: &str) -> Option<PathBuf> {
+        machine::programs(&self.path, name).next()
+    }
+
     /// A key that differs when another toolchain may build another kernel from the same source.
     pub fn key(&self) -> String {
         Key::default()

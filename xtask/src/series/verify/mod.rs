@@ -353,7 +353,7 @@ impl Site<'_> {
 fn lines(patch: &super::patch::Patch) -> Lines {
     let mut lines = Lines::default();
     for file in &patch.files {
-        let added: usize = file.hunks.iter().map(|hunk| hunk.signed('+').count()).sum();
+        let (added, _) = file.churn();
         match Path::new(&file.path).extension().and_then(|ending| ending.to_str()) {
             Some("c" | "h") => lines.c += added,
             Some("rs") => lines.rust += added,

@@ -33,8 +33,7 @@ pub struct Facts {
 /// When a tool cannot be run.
 pub fn facts(object: &Path, toolchain: &Toolchain, verbose: bool) -> Result<Facts> {
     let run = |name: &str, args: &[&str]| {
-        let folders = toolchain.path.iter().map(|folder| folder.join(name));
-        let program = folders.into_iter().find(|path| path.is_file()).unwrap_or_else(|| name.into());
+        let program = toolchain.program(name).unwrap_or_else(|| name.into());
         process::read(Command::new(program).args(args).arg(object), verbose)
     };
     let tool = |name: &str, args: &[&str]| run(&format!("{name}{}", toolchain.llvm.suffix), args);

@@ -33,8 +33,7 @@ impl Sparse {
 ///
 /// When the kernel's script cannot be run.
 pub fn find(site: &Site<'_>) -> Result<Option<Sparse>> {
-    let sparse = site.toolchain.path.iter().map(|folder| folder.join("sparse")).find(|path| path.is_file());
-    let Some(sparse) = sparse else { return Ok(None) };
+    let Some(sparse) = site.toolchain.program("sparse") else { return Ok(None) };
     fit(&sparse, &site.tree.join("scripts/checker-valid.sh"), site.ctx.verbose)
 }
 
