@@ -5,7 +5,7 @@ use std::fs::File;
 use anyhow::{Result, ensure};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
-use super::client;
+use super::{bound, client, detach};
 use crate::{
     case,
     case::{Case, Context, Need, Who},
@@ -36,31 +36,24 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
-/// A shell, and a file of 8 MiB bound to a device.
-fn bound<'case>(ctx: &'case Context) -> Result<(Shell<'case>, String)> {
-    let shell = Shell::new(ctx)?;
-    let device = shell.run("truncate -s 8M disk.img; losetup -f --show disk.img")?;
-    Ok((shell, device))
-}
-
 fn mkfs_e2fsck_and_resize2fs_work_on_a_device(ctx: &Context) -> Result<()> {
-    let (shell, device) = bound(ctx)?;
+    let (shell, device) = bound(ctx, "8M", "")?;
     shell.run(&format!("mkfs.ext4 -q {device} 4M; e2fsck -fn {device}"))?;
     shell.run(&format!("resize2fs {device}; e2fsck -fn {device}; tune2fs -L grown {device}"))?;
     shell.prints(&format!("e2label {device}"), "grown")?;
     shell.prints(&format!("dumpe2fs -h {device} 2>/dev/null | sed -n 's/^Block count: *//p'"), "8192")?;
-    shell.run(&format!("losetup -d {device}")).map(drop)
+    detach(&shell, &device)
 }
 
 fn debugfs_writes_into_a_file_system(ctx: &Context) -> Result<()> {
-    let (shell, device) = bound(ctx)?;
+    let (shell, device) = bound(ctx, "8M", "")?;
     shell.run(&format!("mkfs.ext4 -q {device}; echo hello > file; debugfs -w -R 'write file inside' {device}"))?;
-    shell.run(&format!("losetup -d {device}"))?;
+    detach(&shell, &device)?;
     shell.prints("debugfs -R 'cat inside' disk.img 2>/dev/null", "hello")
 }
 
 fn fuse2fs_mounts_a_device(ctx: &Context) -> Result<()> {
-    let (shell, device) = bound(ctx)?;
+    let (shell, device) = bound(ctx, "8M", "")?;
     shell.run(&format!("mkfs.ext4 -q {device}; mkdir mnt; fuse2fs -o fakeroot {device} mnt"))?;
     shell.run("echo hello > mnt/file; umount mnt")?;
     // The server writes its cache when it has noticed the umount.
@@ -69,22 +62,22 @@ fn fuse2fs_mounts_a_device(ctx: &Context) -> Result<()> {
 }
 
 fn sfdisk_writes_a_table(ctx: &Context) -> Result<()> {
-    let (shell, device) = bound(ctx)?;
+    let (shell, device) = bound(ctx, "8M", "")?;
     shell.run(&format!("printf 'label: gpt\\n1M 2M\\n3M 2M\\n' | sfdisk -q {device}"))?;
     shell.prints(&format!("sfdisk -d {device} | grep -c start="), "2")?;
-    shell.run(&format!("losetup -d {device}"))?;
+    detach(&shell, &device)?;
     shell.run("sfdisk -q --verify disk.img").map(drop)
 }
 
 fn parted_writes_a_table(ctx: &Context) -> Result<()> {
-    let (shell, device) = bound(ctx)?;
+    let (shell, device) = bound(ctx, "8M", "")?;
     shell.run(&format!("parted -s {device} mklabel msdos"))?;
     shell.prints(&format!("parted -s -m {device} print | sed -n 2p | cut -d : -f 6"), "msdos")?;
-    shell.run(&format!("losetup -d {device}")).map(drop)
+    detach(&shell, &device)
 }
 
 fn partitions_are_reached_by_offset(ctx: &Context) -> Result<()> {
-    let (shell, device) = bound(ctx)?;
+    let (shell, device) = bound(ctx, "8M", "")?;
     shell.run(&format!("printf 'label: dos\\n2048 4096\\n' | sfdisk -q --no-reread --no-tell-kernel {device}"))?;
     let part = shell.run("losetup -f --show -o $((2048 * 512)) --sizelimit $((4096 * 512)) disk.img")?;
     shell.run(&format!("mkfs.ext4 -q {part}; losetup -d {part} {device}"))?;
@@ -92,19 +85,19 @@ fn partitions_are_reached_by_offset(ctx: &Context) -> Result<()> {
 }
 
 fn blkid_and_wipefs_know_what_is_on_a_device(ctx: &Context) -> Result<()> {
-    let (shell, device) = bound(ctx)?;
+    let (shell, device) = bound(ctx, "8M", "")?;
     shell.run(&format!("mkfs.ext4 -q -L label {device}"))?;
     shell.prints(&format!("blkid -p -o value -s LABEL -s TYPE {device}"), "label\next4")?;
     shell.run(&format!("wipefs -q -a {device}"))?;
     shell.fails(&format!("blkid -p {device}"), "")?;
-    shell.run(&format!("losetup -d {device}")).map(drop)
+    detach(&shell, &device)
 }
 
 fn mkswap_labels_a_device(ctx: &Context) -> Result<()> {
-    let (shell, device) = bound(ctx)?;
+    let (shell, device) = bound(ctx, "8M", "")?;
     shell.run(&format!("mkswap -q -L spare {device}"))?;
     shell.prints(&format!("swaplabel {device} | sed -n 's/^LABEL: *//p'"), "spare")?;
-    shell.run(&format!("losetup -d {device}")).map(drop)
+    detach(&shell, &device)
 }
 
 /// As `selftests/examples/detached.rs` hands it to a command.
@@ -130,9 +123,9 @@ fn mount_o_loop_of_ext4_from_mkfs_to_umount(ctx: &Context) -> Result<()> {
 }
 
 fn mount_takes_a_bound_device(ctx: &Context) -> Result<()> {
-    let (shell, device) = bound(ctx)?;
+    let (shell, device) = bound(ctx, "8M", "")?;
     shell.run(&format!("mkfs.ext4 -q {device}; mkdir mnt; mount {device} mnt; echo hello > mnt/file; umount mnt"))?;
-    shell.run(&format!("losetup -d {device}"))?;
+    detach(&shell, &device)?;
     shell.prints("debugfs -R 'cat file' disk.img 2>/dev/null", "hello")
 }
 
@@ -140,15 +133,15 @@ fn mount_takes_a_bound_device(ctx: &Context) -> Result<()> {
 const FORMAT: &str = "cryptsetup luksFormat -q --type luks1 --pbkdf-force-iterations 1000";
 
 fn cryptsetup_formats_a_device(ctx: &Context) -> Result<()> {
-    let (shell, device) = bound(ctx)?;
+    let (shell, device) = bound(ctx, "8M", "")?;
     shell.run(&format!("echo secret > key; {FORMAT} {device} key; cryptsetup isLuks {device}"))?;
     shell.run(&format!("cryptsetup open --test-passphrase --key-file key {device}"))?;
-    shell.run(&format!("losetup -d {device}")).map(drop)
+    detach(&shell, &device)
 }
 
 fn cryptsetup_opens_a_device(ctx: &Context) -> Result<()> {
-    let (shell, device) = bound(ctx)?;
+    let (shell, device) = bound(ctx, "8M", "")?;
     shell.run(&format!("echo secret > key; {FORMAT} {device} key; cryptsetup open --key-file key {device} opened"))?;
     shell.run("mkfs.ext4 -q /dev/mapper/opened; cryptsetup close opened")?;
-    shell.run(&format!("losetup -d {device}")).map(drop)
+    detach(&shell, &device)
 }

@@ -4,7 +4,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::client;
+use super::{bound, client, detach};
 use crate::{
     case,
     case::{Case, Context},
@@ -31,13 +31,11 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 fn losetup_find_show_binds_a_file_and_data_arrives_in_it(ctx: &Context) -> Result<()> {
-    let shell = Shell::new(ctx)?;
-    shell.run("truncate -s 1M disk.img")?;
-    let device = shell.run("losetup -f --show disk.img")?;
+    let (shell, device) = bound(ctx, "1M", "")?;
     ensure!(device.starts_with("/dev/loop"), "losetup printed {device:?}");
     shell.run(&format!("echo written through the device | dd of={device} conv=fsync status=none"))?;
     shell.prints("head -n 1 disk.img", "written through the device")?;
-    shell.run(&format!("losetup -d {device}"))?;
+    detach(&shell, &device)?;
     shell.prints("losetup -j disk.img", "")
 }
 
@@ -47,7 +45,7 @@ fn losetup_binds_a_device_that_is_named(ctx: &Context) -> Result<()> {
     let device = shell.run("losetup -f")?;
     shell.run(&format!("losetup {device} disk.img"))?;
     shell.prints(&format!("losetup -n -O BACK-FILE {device}"), "/tmp/disk.img")?;
-    shell.run(&format!("losetup -d {device}")).map(drop)
+    detach(&shell, &device)
 }
 
 fn losetup_lists_what_is_bound(ctx: &Context) -> Result<()> {
@@ -83,12 +81,10 @@ fn losetup_detach_all_leaves_nothing_bound(ctx: &Context) -> Result<()> {
 }
 
 fn losetup_sees_that_a_file_has_grown(ctx: &Context) -> Result<()> {
-    let shell = Shell::new(ctx)?;
-    shell.run("truncate -s 1M disk.img")?;
-    let device = shell.run("losetup -f --show disk.img")?;
+    let (shell, device) = bound(ctx, "1M", "")?;
     shell.run(&format!("truncate -s 3M disk.img; losetup -c {device}"))?;
     shell.prints(&format!("blockdev --getsize64 {device}"), "3145728")?;
-    shell.run(&format!("losetup -d {device}")).map(drop)
+    detach(&shell, &device)
 }
 
 fn losetup_offset_and_sizelimit_show_a_part(ctx: &Context) -> Result<()> {
@@ -97,32 +93,26 @@ fn losetup_offset_and_sizelimit_show_a_part(ctx: &Context) -> Result<()> {
     let device = shell.run("losetup -f --show -o 4096 --sizelimit 8192 disk.img")?;
     shell.prints(&format!("blockdev --getsize64 {device}"), "8192")?;
     shell.prints(&format!("head -c 6 {device}"), "middle")?;
-    shell.run(&format!("losetup -d {device}")).map(drop)
+    detach(&shell, &device)
 }
 
 fn losetup_read_only_refuses_writes(ctx: &Context) -> Result<()> {
-    let shell = Shell::new(ctx)?;
-    shell.run("truncate -s 1M disk.img")?;
-    let device = shell.run("losetup -r -f --show disk.img")?;
+    let (shell, device) = bound(ctx, "1M", "-r")?;
     shell.prints(&format!("blockdev --getro {device}"), "1")?;
     shell.fails(&format!("dd if=/dev/zero of={device} count=1 status=none"), "Operation not permitted")?;
-    shell.run(&format!("losetup -d {device}")).map(drop)
+    detach(&shell, &device)
 }
 
 fn losetup_sector_size_is_the_devices(ctx: &Context) -> Result<()> {
-    let shell = Shell::new(ctx)?;
-    shell.run("truncate -s 1M disk.img")?;
-    let device = shell.run("losetup --sector-size 4096 -f --show disk.img")?;
+    let (shell, device) = bound(ctx, "1M", "--sector-size 4096")?;
     shell.prints(&format!("blockdev --getss {device}"), "4096")?;
-    shell.run(&format!("losetup -d {device}")).map(drop)
+    detach(&shell, &device)
 }
 
 fn losetup_direct_io_is_on(ctx: &Context) -> Result<()> {
-    let shell = Shell::new(ctx)?;
-    shell.run("truncate -s 1M disk.img")?;
-    let device = shell.run("losetup --direct-io=on -f --show disk.img")?;
+    let (shell, device) = bound(ctx, "1M", "--direct-io=on")?;
     shell.prints(&format!("losetup -n -O DIO {device} | tr -d ' '"), "1")?;
-    shell.run(&format!("losetup -d {device}")).map(drop)
+    detach(&shell, &device)
 }
 
 fn losetup_partscan_binds(ctx: &Context) -> Result<()> {
@@ -130,29 +120,23 @@ fn losetup_partscan_binds(ctx: &Context) -> Result<()> {
     shell.run("truncate -s 4M disk.img; printf 'label: dos\\n1M 1M\\n' | sfdisk -q disk.img")?;
     let device = shell.run("losetup -P -f --show disk.img")?;
     shell.prints(&format!("test -b {device}p1 && echo yes"), "yes")?;
-    shell.run(&format!("losetup -d {device}")).map(drop)
+    detach(&shell, &device)
 }
 
 fn losetup_nooverlap_finds_the_same_device_again(ctx: &Context) -> Result<()> {
-    let shell = Shell::new(ctx)?;
-    shell.run("truncate -s 1M disk.img")?;
-    let device = shell.run("losetup --nooverlap -f --show disk.img")?;
+    let (shell, device) = bound(ctx, "1M", "--nooverlap")?;
     shell.prints("losetup --nooverlap -f --show disk.img", &device)?;
-    shell.run(&format!("losetup -d {device}")).map(drop)
+    detach(&shell, &device)
 }
 
 fn blockdev_asks_for_sizes(ctx: &Context) -> Result<()> {
-    let shell = Shell::new(ctx)?;
-    shell.run("truncate -s 1M disk.img")?;
-    let device = shell.run("losetup -f --show disk.img")?;
+    let (shell, device) = bound(ctx, "1M", "")?;
     shell.prints(&format!("blockdev --getsz --getss --getpbsz --getro {device}"), "2048\n512\n512\n0")?;
-    shell.run(&format!("losetup -d {device}")).map(drop)
+    detach(&shell, &device)
 }
 
 fn lsblk_shows_the_device(ctx: &Context) -> Result<()> {
-    let shell = Shell::new(ctx)?;
-    shell.run("truncate -s 1M disk.img")?;
-    let device = shell.run("losetup -f --show disk.img")?;
+    let (shell, device) = bound(ctx, "1M", "")?;
     shell.prints(&format!("lsblk -n -o SIZE,TYPE {device} | tr -s ' ' | sed 's/^ //'"), "1M loop")?;
-    shell.run(&format!("losetup -d {device}")).map(drop)
+    detach(&shell, &device)
 }
