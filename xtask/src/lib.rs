@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod cache;
+pub mod cli;
 pub mod ctx;
 pub mod error;
 pub mod interrupt;

@@ -4,6 +4,7 @@
 //! ([`crate::interrupt`]).
 
 use std::{
+    borrow::Cow,
     collections::VecDeque,
     ffi::OsStr,
     io::{BufRead, BufReader, Write as _},
@@ -24,18 +25,16 @@ use crate::{
 /// How many lines of a failed command's output its error shows.
 const TAIL: usize = 20;
 
-/// The command as a person would type it.
+/// The command as it would be typed into a shell.
 pub fn line(command: &Command) -> String {
-    let quote = |word: &OsStr| {
-        let word = word.to_string_lossy();
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+,./:@%^".contains(c);
-        if !word.is_empty() && word.chars().all(plain) {
-            word.into_owned()
-        } else {
-            format!("'{}'", word.replace('\'', r"'\''"))
-        }
-    };
-    std::iter::once(command.get_program()).chain(command.get_args()).map(quote).collect::<Vec<_>>().join(" ")
+    quoted(std::iter::once(command.get_program()).chain(command.get_args()).map(OsStr::to_string_lossy))
+}
+
+/// These words, quoted for a shell.
+pub fn quoted(words: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    // Only a NUL byte cannot be quoted, and no command line holds one.
+    let quote = |word: &str| shlex::try_quote(word).map_or_else(|_| word.to_owned(), Cow::into_owned);
+    words.into_iter().map(|word| quote(word.as_ref())).collect::<Vec<_>>().join(" ")
 }
 
 /// Makes the child of `command` lead its own process group and end when the thread that starts it
@@ -332,7 +331,7 @@ mod tests {
     fn a_line_can_be_pasted_into_a_shell() {
         let mut command = Command::new("printf");
         command.args(["%s", "it's", "two words", ""]);
-        assert_eq!(line(&command), r"printf %s 'it'\''s' 'two words' ''");
+        assert_eq!(line(&command), r#"printf '%s' "it's" 'two words' ''"#);
     }
 
     #[test]

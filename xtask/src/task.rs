@@ -5,6 +5,7 @@ pub mod build;
 pub mod ci;
 pub mod doctor;
 pub mod guest_options;
+mod reproduce;
 pub mod run;
 pub mod series;
 pub mod test;

@@ -9,7 +9,6 @@ mod make;
 mod output;
 pub mod patched;
 pub mod selftest;
-mod steps;
 mod store;
 
 use std::{
@@ -30,7 +29,6 @@ use crate::{
 };
 use make::Make;
 use output::Output;
-use steps::Steps;
 
 /// What to build.
 #[derive(Clone, Debug)]
@@ -131,7 +129,6 @@ pub fn key(toolchain: &Toolchain, request: &Request<'_>) -> String {
 struct Folder {
     path: PathBuf,
     log: PathBuf,
-    steps: Steps,
     _lock: Lock,
 }
 
@@ -154,8 +151,7 @@ impl Folder {
             fs::write(&stamp, key).with_context(|| format!("cannot write {}", stamp.display()))?;
         }
         fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        let steps = Steps::of(ctx.root(), &parent, request.flavour);
-        Ok(Self { path, log: parent.join(format!("{name}.log")), steps, _lock: lock })
+        Ok(Self { path, log: parent.join(format!("{name}.log")), _lock: lock })
     }
 
     /// Removes everything that was built in it.
@@ -219,16 +215,8 @@ impl Folder {
     }
 
     fn compile(&self, ctx: &Ctx, make: &Make<'_>, request: &Request<'_>, watch: &mut dyn FnMut(&str)) -> Result<()> {
-        let title = format!("build the {} kernel", request.flavour);
-        // A folder that holds a vmlinux needs an unknown part of the steps; another one all that it lacks.
-        let complete = self.path.join("vmlinux").exists();
-        let progress = if complete {
-            Progress::spinner(title)
-        } else {
-            let progress = Progress::steps(title, self.steps.total);
-            progress.set(steps::done(&self.path)?);
-            progress
-        };
+        // How many steps there are depends on the compilers too, and only make knows.
+        let progress = Progress::spinner(format!("build the {} kernel", request.flavour));
         let mut output = Output::append(&self.log)?;
         let mut taken = 0;
         make.vmlinux(|line| {
@@ -242,9 +230,6 @@ impl Folder {
         })
         .map_err(|error| if interrupt::requested() { error } else { self.explain(error, &output) })
         .context(Failure::KernelBuild)?;
-        if !complete {
-            self.steps.record(steps::done(&self.path)?)?;
-        }
         progress.done(&format!("{taken} steps"));
         if ctx.verbose {
             say(&format!("the log of the build is {}", self.log.display()));

@@ -8,10 +8,9 @@ use serde::Serialize;
 use super::{
     folder::{Folder, PATCHES, slug},
     status::{self, Row, Status},
-    verify::record::{self, Keep},
 };
 use crate::{
-    cache::Key,
+    cache::{self, Key},
     ctx::Ctx,
     error::Failure,
     interrupt,
@@ -70,11 +69,11 @@ pub fn meet(ctx: &Ctx, origin: &Base, candidates: impl IntoIterator<Item = Candi
 fn status(ctx: &Ctx, origin: &Base, base: &Base) -> Result<Status> {
     let folder = Folder::read(&ctx.root().join(PATCHES))?;
     let key = folder.entries.iter().fold(Key::default().with("meeting 1"), |key, entry| key.with(&entry.text));
-    record::cached(ctx, "meeting", key.with(&origin.commit).with(&base.commit), || {
+    cache::finding(ctx.cache(), "meeting", key.with(&origin.commit).with(&base.commit), || {
         // Where plain `git am` does, the files that the patches were made from are of no use.
         let plain = status::status(ctx, base, None)?;
         let status = if plain.is_clean() { plain } else { status::status(ctx, base, Some(origin))? };
-        Ok((status, Keep::Yes))
+        Ok(status)
     })
 }
 

@@ -12,6 +12,8 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::cache::write_whole;
+
 /// What is to be written and deleted, by path relative to the repository's top.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
@@ -61,7 +63,7 @@ impl Changes {
             .iter()
             .map(|(path, after)| Step { path: path.clone(), before: content(&root.join(path)), after: after.clone() })
             .collect();
-        write(journal, &serde_json::to_vec(&steps).context("cannot write the journal")?)?;
+        write_whole(journal, &serde_json::to_vec(&steps).context("cannot write the journal")?)?;
         replay(root, journal)
     }
 }
@@ -106,7 +108,7 @@ fn replay(root: &Path, journal: &Path) -> Result<()> {
         let path = root.join(&step.path);
         match step.after {
             _ if content(&path) == step.after => {}
-            Some(bytes) => write(&path, &bytes)?,
+            Some(bytes) => write_whole(&path, &bytes)?,
             None => fs::remove_file(&path).with_context(|| format!("cannot delete {}", path.display()))?,
         }
     }
@@ -115,23 +117,6 @@ fn replay(root: &Path, journal: &Path) -> Result<()> {
 
 fn content(path: &Path) -> Option<Vec<u8>> {
     fs::read(path).ok()
-}
-
-/// Writes a file whole: it holds the old bytes or the new ones at any time.
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    use std::io::Write as _;
-    let put = || -> Result<()> {
-        let dir = path.parent().context("it has no folder")?;
-        fs::create_dir_all(dir)?;
-        let mut file = tempfile::Builder::new().prefix(".series-").tempfile_in(dir)?;
-        file.write_all(bytes)?;
-        let mode: fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-        file.as_file().set_permissions(mode)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
-    };
-    put().with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The files below `folders` of `root`, relative to it, sorted; missing folders are empty.

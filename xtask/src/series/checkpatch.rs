@@ -1,10 +1,6 @@
 //! `checkpatch --strict`, with the complaints that stand justified in `patches/checkpatch.toml`.
 
-use std::{
-    fmt, fs,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{fmt, fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -86,7 +82,7 @@ pub fn run(ctx: &Ctx, tree: &Path, patch: &str, signed_off: bool) -> Result<Vec<
         command.arg("--no-signoff");
     }
     // Its exit code only tells whether it has complaints.
-    let output = process::attempt(command.arg(mail.path()).current_dir(tree).stderr(Stdio::null()), ctx.verbose)?;
+    let output = process::attempt(command.arg(mail.path()).current_dir(tree), ctx.verbose)?;
     let text = String::from_utf8_lossy(&output.stdout);
     let complaints: Vec<Complaint> = text.lines().filter_map(complaint).collect();
     if complaints.is_empty() && !output.status.success() {

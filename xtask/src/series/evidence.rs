@@ -8,19 +8,25 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use clap::ValueEnum as _;
+use regex::Regex;
 
 use super::{
+    changes::files_under,
     folder::{EVIDENCE, Folder, PATCHES},
-    verify::record,
+    verify::gate::Gate,
 };
-use crate::{cache::Key, source::Base};
+use crate::{
+    cache::{Key, write_whole},
+    source::Base,
+};
 
 /// What is known of a series that was verified, or was not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Evidence {
     /// Nobody has verified it.
     Missing,
-    /// Other patches were verified, or these on another base.
+    /// Other patches were verified, or these on another base or with fewer cases and gates.
     Stale,
     /// These patches have passed everything: the table.
     Holds(String),
@@ -54,7 +60,7 @@ impl Evidence {
     pub fn told(&self) -> &'static str {
         match self {
             Self::Missing => "never verified",
-            Self::Stale => "not verified since they were changed",
+            Self::Stale => "not verified as they are now",
             Self::Holds(_) => "verified as they are",
         }
     }
@@ -66,7 +72,7 @@ impl Evidence {
 ///
 /// When files cannot be read or written.
 pub fn keep(root: &Path, base: &Base, table: &str) -> Result<()> {
-    record::write(&path(root), format!("{}\n\n{}\n", head(root, base)?, table.trim_end()).as_bytes())
+    write_whole(&path(root), format!("{}\n\n{}\n", head(root, base)?, table.trim_end()).as_bytes())
 }
 
 /// Takes back what was written down of these patches; evidence of others only is of no use any more and stays.
@@ -86,9 +92,26 @@ fn path(root: &Path) -> PathBuf {
     root.join(PATCHES).join(EVIDENCE)
 }
 
-/// The file's head, which changes with every byte of a patch and with the base.
+/// The cases that the suite of the clone at `root` declares, with the lines of the contract that they cover.
+fn declared_cases(root: &Path) -> Result<Vec<String>> {
+    let declared = Regex::new(r"case!\(\s*\[[^\]]*\],\s*\w+").context("the pattern of a case")?;
+    let mut cases = Vec::new();
+    for file in files_under(root, ["selftests/src/cases".to_owned()])? {
+        // The cases of the clients have scripts beside them, of any encoding.
+        let text = fs::read(root.join(&file)).with_context(|| format!("cannot read {file}"))?;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        cases.extend(declared.find_iter(&text).map(|case| case.as_str().split_whitespace().collect()));
+    }
+    cases.sort();
+    Ok(cases)
+}
+
+/// The file's head, which changes with every byte of a patch, with the base, the cases and the gates.
 fn head(root: &Path, base: &Base) -> Result<String> {
     let folder = Folder::read(&root.join(PATCHES))?;
     let key = folder.entries.iter().fold(Key::default().with(&base.commit), |key, entry| key.with(&entry.text));
+    // A suite or a list of gates that has grown has not verified them.
+    let key = Gate::value_variants().iter().fold(key, |key, gate| key.with(gate.to_string()));
+    let key = declared_cases(root)?.into_iter().fold(key, Key::with);
     Ok(format!("Written by `cargo xtask series verify`, which found nothing wrong with patches {}.", key.name()))
 }

@@ -26,7 +26,7 @@ use super::{
     mapping,
     patch::Patch,
     scratch::Scratch,
-    tree::{self, WorkTree},
+    tree::{self, TreeLock, WorkTree},
 };
 use crate::{
     cache::{Key, Lock},
@@ -161,7 +161,7 @@ struct Run<'a> {
     base: &'a Base,
     dir: PathBuf,
     scratch: Scratch,
-    work: Option<(WorkTree, Lock)>,
+    work: Option<(WorkTree, TreeLock)>,
     /// How the work tree was when its work was taken.
     taken: Option<Work>,
     finished: bool,
@@ -169,7 +169,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn start(ctx: &'a Ctx, base: &'a Base, origin: Option<&Base>, work: Option<(WorkTree, Lock)>) -> Result<Self> {
+    fn start(ctx: &'a Ctx, base: &'a Base, origin: Option<&Base>, work: Option<(WorkTree, TreeLock)>) -> Result<Self> {
         let series = folder::lock(ctx)?;
         let dir = state_dir(ctx).join(REFRESH);
         if dir.join(STOPPED).exists() {
@@ -191,7 +191,7 @@ impl<'a> Run<'a> {
         Ok(Self { ctx, base, dir, scratch, work, taken, finished: false, _series: series })
     }
 
-    fn resume(ctx: &'a Ctx, base: &'a Base, work: Option<(WorkTree, Lock)>) -> Result<Self> {
+    fn resume(ctx: &'a Ctx, base: &'a Base, work: Option<(WorkTree, TreeLock)>) -> Result<Self> {
         let series = folder::lock(ctx)?;
         let dir = state_dir(ctx).join(REFRESH);
         let scratch = Scratch::existing(ctx, &dir.join(REPO));
@@ -487,7 +487,7 @@ impl Drop for Run<'_> {
 const REPO: &str = "linux";
 
 /// How the work tree is.
-fn now(work: Option<&(WorkTree, Lock)>) -> Result<Option<Work>> {
+fn now(work: Option<&(WorkTree, TreeLock)>) -> Result<Option<Work>> {
     let Some((work, _)) = work else { return Ok(None) };
     Ok(Some(Work { head: work.git.line(["rev-parse", "HEAD"])?, content: work.content()? }))
 }

@@ -103,7 +103,6 @@ impl Report {
                     };
                     let mut result = TestResult::own(&format!("kselftest/{}", result.name), outcome, message);
                     result.output = std::mem::take(&mut output);
-                    result.reproduce = Some("cargo xtask test --kselftest".to_owned());
                     report.results.push(result);
                 }
                 Line::Diagnostic(text) => output.push(text.trim_start_matches(['#', ' ']).to_owned()),

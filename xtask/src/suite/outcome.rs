@@ -29,11 +29,6 @@ impl Outcome {
     pub fn is_good(self) -> bool {
         matches!(self, Self::Pass | Self::Skip)
     }
-
-    /// Whether it is the guest that failed, not a case in it.
-    pub fn is_guests_fault(self) -> bool {
-        matches!(self, Self::Crash | Self::Hang | Self::Lost)
-    }
 }
 
 impl fmt::Display for Outcome {

@@ -52,10 +52,6 @@ impl Stretch {
         &self.splats
     }
 
-    fn is_fatal(&self) -> bool {
-        self.splats.iter().any(|splat| splat.fatal)
-    }
-
     fn panic(&self) -> Option<&Splat> {
         self.splats.iter().find(|splat| splat.fatal)
     }
@@ -283,7 +279,7 @@ impl<'run> Session<'run> {
         match end {
             None => {
                 let during = std::mem::take(&mut self.now);
-                alive &= !during.is_fatal();
+                alive &= during.panic().is_none();
                 during.add_to(&mut result);
                 if stuck {
                     self.last_words(&mut result)?;

@@ -198,29 +198,6 @@ impl GuestOptions {
         }
         Ok((prepared, told))
     }
-
-    /// These options as words of a command line, each with a space before it.
-    pub fn as_words(&self) -> String {
-        let mut words = String::new();
-        let mut word = |name: &str, value: String| words.push_str(&format!(" --{name} {value}"));
-        let path = |path: &PathBuf| format!("'{}'", path.display());
-        if let Some(kernel) = &self.parts.kernel {
-            word("kernel", path(kernel));
-        }
-        if let Some(from) = &self.parts.from {
-            word("from", path(from));
-        }
-        if let Some(suite) = &self.parts.suite {
-            word("suite", path(suite));
-        }
-        if let Some(append) = &self.append {
-            word("append", format!("'{append}'"));
-        }
-        if let Some(smp) = self.smp {
-            word("smp", smp.to_string());
-        }
-        words
-    }
 }
 
 fn existing(path: &Path, what: &str) -> Result<PathBuf> {

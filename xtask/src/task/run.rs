@@ -40,11 +40,12 @@ pub struct Run {
     /// In a guest with Debian's own programs and container managers; short for --config clients.
     #[arg(long, conflicts_with = "config")]
     clients: bool,
-    #[command(flatten)]
-    guest: GuestOptions,
     /// Run this in the guest; its input, output, errors and exit code are passed on.
     #[arg(last = true, value_name = "CMD")]
     command: Vec<String>,
+    // Last: what follows would stand under its heading.
+    #[command(flatten)]
+    guest: GuestOptions,
 }
 
 impl Task for Run {

@@ -15,6 +15,8 @@ use super::Task;
 use crate::ctx::Ctx;
 
 /// Checks, refreshes, verifies and mails the patch series
+///
+/// Example: cargo xtask series check
 #[derive(Args, Debug)]
 pub struct Series {
     #[command(subcommand)]

@@ -17,6 +17,7 @@ use loopfs_protocol::{CaseInfo, Missing};
 use super::{
     Task,
     guest_options::{GuestOptions, Prepared},
+    reproduce,
 };
 use crate::{
     ctx::Ctx,
@@ -81,8 +82,6 @@ pub struct Test {
     /// Write all that is known about the run to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    #[command(flatten)]
-    guest: GuestOptions,
     /// Run the self-test of loopfs that is in the kernel's tree, in place of the suite.
     #[arg(long, conflicts_with_all = ["filter", "isolate", "jobs", "list", "repeat", "until_fail", "shuffle", "skip_unmet"])]
     kselftest: bool,
@@ -92,6 +91,9 @@ pub struct Test {
     /// Multiply every deadline by this.
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = positive)]
     timeout_scale: f64,
+    // Last: what follows would stand under its heading.
+    #[command(flatten)]
+    guest: GuestOptions,
 }
 
 /// What keeps cases apart.
@@ -120,13 +122,13 @@ impl Task for Test {
         let program = self.guest.suite(ctx)?;
         let cases = binary::cases(&program, self.flavour(), ctx.verbose)?;
         if self.list {
-            list(&select(&cases, &self.filter).context(Failure::Environment)?);
+            list(&select(&cases, &self.filter).context(Failure::Usage)?);
             return Ok(());
         }
         if self.kselftest {
             return self.run_kselftest(ctx, &program, &cases);
         }
-        let trials = select(&cases, &self.filter).context(Failure::Environment)?;
+        let trials = select(&cases, &self.filter).context(Failure::Usage)?;
         let (guest, told) = self.guest.prepare(ctx, self.flavour(), &Initramfs::new(&program), &cases)?;
         progress::say(&told);
         let setup = self.setup(ctx, guest)?;
@@ -135,7 +137,7 @@ impl Task for Test {
         if let Some(seed) = seed {
             progress::say(&format!("order: shuffled, --shuffle={seed} gives it again"));
         }
-        let mut reporter = Reporter::new(self.total(trials.len()), self.until_fail, self.again(&setup));
+        let mut reporter = Reporter::new(self.total(trials.len()), self.until_fail, Self::again(&setup));
         if self.flavour() == Flavour::Clients {
             reporter = reporter.comparing(Differences::read(ctx.root())?);
         }
@@ -155,8 +157,7 @@ impl Test {
         progress::say(&told);
         guest.machine.with_streams = true;
         let setup = self.setup(ctx, guest)?;
-        let again = Again { command: self.again(&setup).command + " --kselftest", logs: setup.logs.clone() };
-        let mut reporter = Reporter::new(None, false, again);
+        let mut reporter = Reporter::new(None, false, Self::again(&setup));
         let mut session = setup.start(self.guest.cpus().unwrap_or(1), None)?;
         kselftest::run(&mut session, setup.deadlines.case(Duration::ZERO, PATIENCE), &mut reporter)?;
         self.conclude(&setup, None, reporter)
@@ -186,7 +187,7 @@ impl Test {
         reporter.close();
         match summary.failure() {
             None => Ok(()),
-            Some(failure) => Err(anyhow!("see above").context(failure)),
+            Some(failure) => Err(anyhow!("{}", summary.error()).context(failure)),
         }
     }
 
@@ -324,20 +325,15 @@ impl Test {
         })
     }
 
-    fn again(&self, setup: &Setup) -> Again {
-        let mut command = "cargo xtask test".to_owned();
-        match self.flavour() {
-            Flavour::Default => {}
-            Flavour::Clients => command.push_str(" --clients"),
-            other => command.push_str(&format!(" --config {other}")),
-        }
-        if self.isolate == Isolate::Vm {
-            command.push_str(" --isolate vm");
-        }
-        command.push_str(&self.guest.as_words());
+    fn again(setup: &Setup) -> Again {
+        let mut command: Vec<String> = ["cargo", "xtask", "test"].map(str::to_owned).into();
+        command.extend(reproduce::options::<Self>("test", &NOT_REPEATED, std::env::args_os()));
         Again { command, logs: setup.logs.clone() }
     }
 }
+
+/// Options that choose cases, or decide what happens to the results: a command that runs one case again has none.
+const NOT_REPEATED: [&str; 8] = ["filter", "jobs", "list", "repeat", "until_fail", "shuffle", "junit", "json"];
 
 fn list(trials: &[Trial]) {
     let mut cases: Vec<(&CaseInfo, Vec<&str>)> = Vec::new();

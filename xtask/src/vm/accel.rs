@@ -18,7 +18,7 @@ use super::{
     machine::Machine,
     qemu::Qemu,
 };
-use crate::cache::Key;
+use crate::cache::{Key, write_whole};
 
 /// How a guest's instructions are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,13 +209,7 @@ fn recall(note: &Path) -> Option<Verdict> {
 }
 
 fn remember(note: &Path, verdict: &Verdict) -> Result<()> {
-    let what = || format!("cannot write {}", note.display());
-    let folder = note.parent().with_context(what)?;
-    fs::create_dir_all(folder).with_context(what)?;
-    let file = tempfile::NamedTempFile::new_in(folder).with_context(what)?;
-    serde_json::to_writer(&file, verdict).with_context(what)?;
-    file.persist(note).with_context(what)?;
-    Ok(())
+    write_whole(note, &serde_json::to_vec(verdict)?)
 }
 
 /// The rate of this host's time stamp counter, measured over a moment.

@@ -13,7 +13,7 @@ use cpio::{
     newc::{ModeFileType, trailer},
 };
 
-use crate::cache::Key;
+use crate::cache::{Key, write_whole};
 
 /// Where the program is that a root is made with: the guest's first process.
 pub const INIT: &str = "/init";
@@ -92,12 +92,7 @@ impl Initramfs {
         if path.exists() {
             return Ok(path);
         }
-        let what = || format!("cannot write the initramfs {}", path.display());
-        fs::create_dir_all(folder).with_context(what)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder).with_context(what)?;
-        file.write_all(&archive).with_context(what)?;
-        file.as_file().sync_all().with_context(what)?;
-        file.persist(&path).with_context(what)?;
+        write_whole(&path, &archive)?;
         Ok(path)
     }
 

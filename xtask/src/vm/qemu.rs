@@ -1,17 +1,17 @@
 //! Finds QEMU and checks that it will do.
 
 use std::{
-    fmt,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{error::Failure, process};
-
-/// The oldest QEMU the guest was tried with: Debian 12's.
-const OLDEST: Version = Version { major: 7, minor: 2 };
+use crate::{
+    error::Failure,
+    process,
+    toolchain::{needs::OLDEST_QEMU, version::Version},
+};
 
 /// The program's name where none is given.
 const PROGRAM: &str = "qemu-system-x86_64";
@@ -21,18 +21,6 @@ const PROGRAM: &str = "qemu-system-x86_64";
 pub struct Qemu {
     program: PathBuf,
     version: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Version {
-    major: u32,
-    minor: u32,
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.major, self.minor)
-    }
 }
 
 impl Qemu {
@@ -48,13 +36,13 @@ impl Qemu {
             .context(Failure::Environment)?;
         let first = printed.lines().next().unwrap_or_default().to_owned();
         match version(&first) {
-            Some(version) if version >= OLDEST => Ok(Self { program, version: first }),
+            Some(version) if version >= OLDEST_QEMU => Ok(Self { program, version: first }),
             Some(version) => Err(anyhow::anyhow!(
-                "{} is QEMU {version}, and the guest needs {OLDEST} or newer; name another with --qemu",
+                "{} is QEMU {version}, and the guest needs {OLDEST_QEMU} or newer; name another with --qemu",
                 program.display()
             )
             .context(Failure::Environment)),
-            None => bail!("`{} --version` printed {first:?}, which is no QEMU", program.display()),
+            None => bail!("`{} --version` printed {first:?}; that is not QEMU", program.display()),
         }
     }
 
@@ -70,9 +58,7 @@ impl Qemu {
 }
 
 fn version(line: &str) -> Option<Version> {
-    let numbers = line.strip_prefix("QEMU emulator version ")?.split([' ', '(']).next()?;
-    let mut parts = numbers.split('.').map(str::parse);
-    Some(Version { major: parts.next()?.ok()?, minor: parts.next()?.ok()? })
+    line.strip_prefix("QEMU emulator version ").and_then(Version::in_text)
 }
 
 #[cfg(test)]
@@ -82,15 +68,15 @@ mod tests {
     #[test]
     fn version_lines_of_distributions_are_read() {
         let read = |line| version(line).map(|v| v.to_string());
-        assert_eq!(read("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)").as_deref(), Some("7.2"));
-        assert_eq!(read("QEMU emulator version 10.0.50").as_deref(), Some("10.0"));
+        assert_eq!(read("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)").as_deref(), Some("7.2.22"));
+        assert_eq!(read("QEMU emulator version 10.0.50").as_deref(), Some("10.0.50"));
         assert_eq!(read("qemu-img version 7.2"), None);
         assert_eq!(read(""), None);
     }
 
     #[test]
     fn versions_are_compared_as_numbers() {
-        assert!(version("QEMU emulator version 10.0.0").unwrap() > OLDEST);
-        assert!(version("QEMU emulator version 6.2.0").unwrap() < OLDEST);
+        assert!(version("QEMU emulator version 10.0.0").unwrap() > OLDEST_QEMU);
+        assert!(version("QEMU emulator version 6.2.0").unwrap() < OLDEST_QEMU);
     }
 }

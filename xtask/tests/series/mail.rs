@@ -188,7 +188,7 @@ fn a_series_that_was_not_verified_is_not_mailed() {
     lab.save();
     let error = refusal(&lab, &order(&lab));
     assert!(error.contains("verified     CLOSED"), "{error}");
-    assert!(error.contains("not verified since they were changed"), "{error}");
+    assert!(error.contains("not verified as they are now"), "{error}");
     fs::remove_file(lab.ctx.root().join("patches/evidence.txt")).unwrap();
     lab.save();
     assert!(refusal(&lab, &order(&lab)).contains("never verified"));

@@ -10,10 +10,9 @@ use super::{
     Site, Switch, build,
     gate::Verdict,
     object::{self, Facts},
-    record::{Keep, cached},
 };
 use crate::{
-    cache::Key,
+    cache::{Key, finding},
     ctx::Ctx,
     error::Failure,
     interrupt,
@@ -110,14 +109,14 @@ fn facts_of(site: &Site<'_>, number: usize) -> Result<Facts> {
     wanted.set("DEBUG_INFO_DWARF4", "y", origin);
     let tree_key = site.tree_key(number, Switch::Off);
     let key = Key::default().with("object 1").with(&tree_key).with(wanted.text()).with(site.toolchain.key());
-    cached(site.ctx, "object", key, || {
+    finding(site.ctx.cache(), "object", key, || {
         let _tree = site.prepare(number, Switch::Off)?;
         let request = build::request(site, &wanted, &tree_key);
         let (variables, targets) = ([object::FLAGS.to_owned()], [OBJECT.to_owned()]);
         let goal = Goal { folder: "verify-absent", variables: &variables, targets: &targets, anew: &[] };
         let folder = lint(site.ctx, site.toolchain, &request, &goal, &mut |_| ())?;
         let facts = object::facts(&folder.join(OBJECT), site.toolchain, site.ctx.verbose)?;
-        Ok((facts, Keep::Yes))
+        Ok(facts)
     })
 }
 

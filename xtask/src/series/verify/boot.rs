@@ -15,8 +15,12 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{Site, record};
-use crate::{cache::Key, interrupt, process, progress::Progress};
+use super::Site;
+use crate::{
+    cache::{self, Key},
+    interrupt, process,
+    progress::Progress,
+};
 
 /// How a kernel ran.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -51,7 +55,7 @@ impl fmt::Display for Boot {
     }
 }
 
-/// What `cargo xtask test --json` writes, as far as it is of interest.
+/// What `cargo xtask test --json FILE` writes, as far as it is of interest.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Ran {
     boots_ms: Vec<u64>,
@@ -174,12 +178,12 @@ pub fn run(
     let program = fs::read(suite).with_context(|| format!("cannot read {}", suite.display()))?;
     let splats = fs::read(site.ctx.root().join("ci/splats.toml")).unwrap_or_default();
     let key = Key::default().with("boot 2").with(hash).with(manner.config).with(program).with(splats).name();
-    if let Some(known) = record::find(site.ctx, "boot", &key).filter(&is_good) {
+    if let Some(known) = cache::known(site.ctx.cache(), "boot", &key).filter(&is_good) {
         return Ok(known);
     }
     let ran = start(site, name, manner, &vmlinux()?)?;
     if is_good(&ran) {
-        record::keep(site.ctx, "boot", &key, &ran)?;
+        cache::keep(site.ctx.cache(), "boot", &key, &ran)?;
     }
     Ok(ran)
 }

@@ -5,15 +5,9 @@ use std::{fmt, fs, path::PathBuf, time::Instant};
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Site, Switch,
-    boot::Boot,
-    heard::Heard,
-    record::{Keep, cached},
-    warnings::Warnings,
-};
+use super::{Site, Switch, boot::Boot, heard::Heard, warnings::Warnings};
 use crate::{
-    cache::{self, Key},
+    cache::{self, Key, finding},
     error::Failure,
     interrupt,
     kconfig::{Flavour, Wanted},
@@ -85,7 +79,7 @@ pub fn build(site: &Site<'_>, number: usize, switch: Switch, known: &mut Warning
     let tree_key = site.tree_key(number, switch);
     let request = request(site, &wanted, &tree_key);
     let key = kernel::key(site.toolchain, &request);
-    let record = cached(site.ctx, "build", Key::default().with("build 2").with(&key), || {
+    let record = finding(site.ctx.cache(), "build", Key::default().with("build 2").with(&key), || {
         let _tree = site.prepare(number, switch)?;
         let mut heard = Heard::open(site, &key)?;
         let start = Instant::now();
@@ -99,7 +93,7 @@ pub fn build(site: &Site<'_>, number: usize, switch: Switch, known: &mut Warning
         let map = fs::read_to_string(&built.system_map).context("cannot read the kernel's symbols")?;
         let symbols = map.lines().filter_map(|line| line.split(' ').nth(2));
         let own = symbols.filter(|symbol| OWN.iter().any(|word| symbol.contains(word))).map(str::to_owned).collect();
-        Ok((Record { seconds, warnings: heard.finish()?, vmlinux, own }, Keep::Yes))
+        Ok(Record { seconds, warnings: heard.finish()?, vmlinux, own })
     });
     match record {
         Ok(record) => {

@@ -9,12 +9,11 @@ use super::{
     content::missing,
     gate::{Gate, Subject, Verdict},
     heard::Heard,
-    record::{Keep, cached},
     sparse::{self, Sparse},
     warnings::Warnings,
 };
 use crate::{
-    cache::Key,
+    cache::{Key, finding},
     error::Failure,
     interrupt,
     kconfig::Wanted,
@@ -72,14 +71,14 @@ impl Call {
         let words = self.variables.iter().chain(&self.targets);
         let key = words.fold(Key::default().with("lint 2").with(self.kind), Key::with);
         let key = key.with(&tree_key).with(wanted.text()).with(site.toolchain.key());
-        let found = cached(site.ctx, self.kind, key.clone(), || {
+        let found = finding(site.ctx.cache(), self.kind, key.clone(), || {
             let _tree = site.prepare(number, switch)?;
             let request = build::request(site, wanted, &tree_key);
             let mut heard = Heard::open(site, &key.clone().name())?;
             let (variables, targets, anew) = (&self.variables, &self.targets, &self.anew);
             let goal = Goal { folder: self.folder, variables, targets, anew };
             lint(site.ctx, site.toolchain, &request, &goal, &mut |line| heard.take(line))?;
-            Ok((heard.finish()?, Keep::Yes))
+            heard.finish()
         });
         match found {
             Ok(warnings) => Ok(Ok(warnings)),

@@ -11,10 +11,12 @@ use anyhow::{Context as _, Result, bail};
 use super::{
     Site,
     gate::{Subject, Verdict},
-    record::{Keep, cached},
     warnings::{Collector, Warnings},
 };
-use crate::{cache::Key, process};
+use crate::{
+    cache::{Key, finding},
+    process,
+};
 
 /// rustfmt on the Rust files of the patch, as they are after it.
 ///
@@ -124,12 +126,12 @@ fn on_each(
         let after = site.content(subject.number, path)?.unwrap_or_default();
         let before = site.content(subject.number - 1, path)?;
         let key = key(path).with(&after).with(before.as_deref().unwrap_or_default());
-        let found: Vec<String> = cached(site.ctx, kind, key, || {
+        let found: Vec<String> = finding(site.ctx.cache(), kind, key, || {
             let mut known = Warnings::default();
             if let Some(before) = &before {
                 known = collect(site, path, before, &check)?;
             }
-            Ok((collect(site, path, &after, &check)?.not_in(&known), Keep::Yes))
+            Ok(collect(site, path, &after, &check)?.not_in(&known))
         })?;
         faults.extend(found);
     }

@@ -5,12 +5,9 @@ use std::fmt;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Site, content,
-    record::{Keep, cached},
-};
+use super::{Site, content};
 use crate::{
-    cache::Key,
+    cache::{Key, finding},
     series::{
         checkpatch::{self, Complaint, Exception},
         folder::Entry,
@@ -170,8 +167,8 @@ impl Checkpatch {
 
     fn judge(&mut self, site: &Site<'_>, subject: &Subject<'_>) -> Result<Verdict> {
         let key = Key::default().with("checkpatch 1").with(&site.base.commit).with(&subject.entry.text);
-        let complaints: Vec<Complaint> = cached(site.ctx, "checkpatch", key, || {
-            Ok((checkpatch::run(site.ctx, &site.tree, &subject.entry.text, false)?, Keep::Yes))
+        let complaints: Vec<Complaint> = finding(site.ctx.cache(), "checkpatch", key, || {
+            checkpatch::run(site.ctx, &site.tree, &subject.entry.text, false)
         })?;
         let left = checkpatch::unjustified(subject.entry.stem(), complaints, &self.exceptions, &mut self.used);
         Ok(Verdict::of(left.iter().map(ToString::to_string).collect()))

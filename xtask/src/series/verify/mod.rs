@@ -15,7 +15,6 @@ pub mod gate;
 pub mod heard;
 pub mod neighbour;
 pub mod object;
-pub mod record;
 pub mod sparse;
 pub mod suite;
 pub mod table;

@@ -16,7 +16,9 @@ use crate::{
     task::Task,
 };
 
-/// Measures how long the harness takes, everything being built
+/// Measures how long the harness takes once everything is built
+///
+/// Example: cargo xtask bench harness --rounds 5
 #[derive(Debug, clap::Args)]
 pub(super) struct Harness {
     /// Boot this vmlinux instead of the one of this repository.

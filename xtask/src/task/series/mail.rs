@@ -49,8 +49,8 @@ pub(super) struct Mail {
     /// Send copies of all of it to this address as well.
     #[arg(long, value_name = "ADDRESS")]
     cc: Vec<Person>,
-    /// Switch a gate off; may be given several times.
-    #[arg(long, value_name = "GATE", value_enum)]
+    /// Leave out this gate of --list-gates; may be given several times.
+    #[arg(long, value_name = "GATE", value_enum, hide_possible_values = true)]
     skip: Vec<Gate>,
     /// List the gates and what each wants, and write nothing.
     #[arg(long)]

@@ -19,24 +19,26 @@ use crate::{
     toolchain::{install, needs::Purpose, version::Minimum},
 };
 
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask series verify
+  cargo xtask series verify --skip rustdoc --json
+  cargo xtask series verify --base 7.2 --base 7.3-rc7";
+
 /// Proves each patch: builds, boots and tests every prefix of the series, and runs the kernel's checkers
 ///
 /// The first time, every prefix is built, which takes a while; what was found out is kept, so that later only a changed
 /// patch and those after it cost time. A complete run is what `series mail` asks for.
 ///
-/// Examples:
-///   cargo xtask series verify
-///   cargo xtask series verify --gate checkpatch --gate rustfmt
-///   cargo xtask series verify --skip rustdoc --json
-///   cargo xtask series verify --base 7.2 --base 7.3-rc7
+/// Example: cargo xtask series verify --gate checkpatch --gate rustfmt
 #[derive(Args, Debug)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Verify {
-    /// Only this gate; may be given several times.
-    #[arg(long, value_name = "GATE", value_enum)]
+    /// Run only this gate of --list-gates; may be given several times.
+    #[arg(long, value_name = "GATE", value_enum, hide_possible_values = true)]
     gate: Vec<Gate>,
-    /// All but this gate; may be given several times.
-    #[arg(long, value_name = "GATE", value_enum)]
+    /// Leave out this gate of --list-gates; may be given several times.
+    #[arg(long, value_name = "GATE", value_enum, hide_possible_values = true)]
     skip: Vec<Gate>,
     /// List the gates and what each wants, and verify nothing.
     #[arg(long)]
