@@ -56,8 +56,8 @@ fn every_command_that_is_named_can_be_typed() {
         for command in commands(&text) {
             let words = shlex::split(&command).unwrap_or_else(|| panic!("{file}: {command:?} is quoted wrongly"));
             let arguments = words.into_iter().skip(1);
-            // `cargo xtask` alone stands for the program.
-            if arguments.clone().count() == 1 {
+            // `cargo xtask` alone stands for the program, and with three dots for any task.
+            if arguments.clone().count() == 1 || command.ends_with("...") {
                 continue;
             }
             count += 1;

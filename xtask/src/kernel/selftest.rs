@@ -1,11 +1,9 @@
 //! The self-test of loopfs that is in the kernel's tree, as a program that needs nothing else.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
+use xshell::cmd;
 
 use super::{
     Request,
@@ -56,11 +54,16 @@ pub fn build(ctx: &Ctx, toolchain: &Toolchain, request: &Request<'_>) -> Result<
     let built = lint(ctx, toolchain, request, &goal, &mut |_| ())?;
     let output = built.join("kselftest");
     std::fs::create_dir_all(&output).with_context(|| format!("cannot make {}", output.display()))?;
-    let set = |name: &str, value: &Path| format!("{name}={}", value.display());
+    let headers = built.join("usr/include");
+    let sh = process::shell_in(&folder)?;
+    let mut command = Command::from(cmd!(sh, "make -C {folder} OUTPUT={output}"));
+    command.arg(format!("KHDR_INCLUDES=-isystem {}", headers.display()));
+    // Nothing of our environment takes part.
+    for (name, _) in std::env::vars_os() {
+        command.env_remove(name);
+    }
     let path = std::env::join_paths(&toolchain.path).unwrap_or_default();
-    let mut command = Command::new("make");
-    command.env_clear().env("PATH", path).env("LC_ALL", "C").env("LDFLAGS", "-static").arg("-C").arg(folder);
-    command.args([set("OUTPUT", &output), format!("KHDR_INCLUDES=-isystem {}", built.join("usr/include").display())]);
-    process::read(&mut command, ctx.verbose).context(Failure::KernelBuild)?;
+    command.env("PATH", path).env("LC_ALL", "C").env("LDFLAGS", "-static");
+    process::read(&command, ctx.verbose).context(Failure::KernelBuild)?;
     Ok(output.join(PROGRAM))
 }

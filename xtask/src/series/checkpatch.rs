@@ -1,9 +1,10 @@
 //! `checkpatch --strict`, with the complaints that stand justified in `patches/checkpatch.toml`.
 
-use std::{fmt, fs, path::Path, process::Command};
+use std::{fmt, fs, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
+use xshell::cmd;
 
 use super::folder::slug;
 use crate::{ctx::Ctx, process};
@@ -74,15 +75,14 @@ pub fn exceptions(ctx: &Ctx) -> Result<Vec<Exception>> {
 pub fn run(ctx: &Ctx, tree: &Path, patch: &str, signed_off: bool) -> Result<Vec<Complaint>> {
     let mail = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
     fs::write(mail.path(), patch).context("cannot write a temporary file")?;
-    let mut command = Command::new("perl");
-    command.arg(tree.join("scripts/checkpatch.pl"));
-    command.args(["--strict", "--terse", "--show-types", "--no-summary", "--color=never"]);
-    command.arg(format!("--root={}", tree.display()));
-    if !signed_off {
-        command.arg("--no-signoff");
-    }
+    let (sh, script, mail) = (process::shell_in(tree)?, tree.join("scripts/checkpatch.pl"), mail.path());
+    let signoff = (!signed_off).then_some("--no-signoff");
+    let command = cmd!(
+        sh,
+        "perl {script} --strict --terse --show-types --no-summary --color=never --root={tree} {signoff...} {mail}"
+    );
     // Its exit code only tells whether it has complaints.
-    let output = process::attempt(command.arg(mail.path()).current_dir(tree), ctx.verbose)?;
+    let output = process::attempt(&command.into(), ctx.verbose)?;
     let text = String::from_utf8_lossy(&output.stdout);
     let complaints: Vec<Complaint> = text.lines().filter_map(complaint).collect();
     if complaints.is_empty() && !output.status.success() {

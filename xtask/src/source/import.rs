@@ -125,7 +125,7 @@ pub fn import(
         "--quiet",
         "--depth=0",
     ]);
-    let (running, input) = process::start_writer(&mut command, verbose)?;
+    let (running, input) = process::start_writer(&command, verbose)?;
     let fed = write_commit(input, title, feed);
     match fed {
         Ok(count) => running.finish().map(|()| count),

@@ -40,7 +40,7 @@ pub fn feed(path: &Path, verbose: bool, files: &mut Files<'_>, progress: &Progre
     };
     let mut command = Command::new(decompressor[0]);
     command.args(&decompressor[1..]).arg(path);
-    let (running, output) = process::start_reader(&mut command, verbose)?;
+    let (running, output) = process::start_reader(&command, verbose)?;
     match feed_plain(output, files, progress) {
         Ok(()) => running.finish(),
         Err(error) if error.downcast_ref::<GitGone>().is_some() => Err(error),

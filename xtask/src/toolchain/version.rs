@@ -1,8 +1,9 @@
 //! Versions of tools, and the least ones the kernel accepts.
 
-use std::{fmt, fs, path::Path, process::Command, str::FromStr};
+use std::{fmt, fs, path::Path, str::FromStr};
 
 use anyhow::{Context as _, Result};
+use xshell::{Shell, cmd};
 
 use crate::{process, series::git::Git, source::Base};
 
@@ -82,10 +83,10 @@ impl Minimum {
     }
 
     fn of_script(text: &str, verbose: bool) -> Result<Self> {
+        let sh = Shell::new()?;
         let ask = |tool: &str| {
-            let mut command = Command::new("sh");
-            command.args(["-s", tool]).env("ARCH", "x86").env("SRCARCH", "x86");
-            let printed = String::from_utf8(process::feed(&mut command, text.as_bytes(), verbose)?)?;
+            let command = cmd!(sh, "sh -s {tool}").env("ARCH", "x86").env("SRCARCH", "x86");
+            let printed = String::from_utf8(process::feed(&command.into(), text.as_bytes(), verbose)?)?;
             printed.trim().parse().with_context(|| format!("{SCRIPT} says {printed:?} of {tool}"))
         };
         Ok(Self { llvm: ask("llvm")?, rustc: ask("rustc")?, bindgen: ask("bindgen")? })

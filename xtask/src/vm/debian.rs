@@ -5,13 +5,12 @@
 //! compressed with LZ4, because without KVM it is the guest's emulated CPU that decompresses.
 
 use std::{
-    fs::{self, File},
-    io,
+    fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::{Context as _, Result};
+use xshell::{Shell, cmd};
 
 use crate::{
     cache::{self, Key},
@@ -61,18 +60,20 @@ const DISK: &str = "debian.squashfs";
 
 fn bootstrap(suite: &str, mirror: &str, packages: &[&str], tarball: &Path, verbose: bool) -> Result<()> {
     let progress = Progress::spinner(format!("make the guest's Debian {suite}"));
-    let mut command = Command::new("mmdebstrap");
-    command.args(["--variant=essential", "--aptopt=APT::Install-Recommends \"false\""]);
-    command.arg(format!("--include={}", packages.join(",")));
-    command.args(LEFT_OUT.map(|path| format!("--dpkgopt=path-exclude={path}")));
-    command.args(FINISH.map(|line| format!("--customize-hook={line}")));
-    command.arg(suite).arg(tarball).arg(mirror.trim_end());
+    let (sh, packages_list, mirror) = (Shell::new()?, packages.join(","), mirror.trim_end());
+    let left_out = LEFT_OUT.map(|path| format!("--dpkgopt=path-exclude={path}"));
+    let finish = FINISH.map(|line| format!("--customize-hook={line}"));
+    let mut command = cmd!(
+        sh,
+        "mmdebstrap --variant=essential '--aptopt=APT::Install-Recommends \"false\"' --include={packages_list}
+         {left_out...} {finish...} {suite} {tarball} {mirror}"
+    );
     if nix::unistd::geteuid().is_root() {
         // What a killed run leaves behind goes with the half-made entry. Without root it must be where the ids of
         // mmdebstrap's user namespace may go, and it clears that away itself.
-        command.env("TMPDIR", tarball.parent().unwrap_or(Path::new("/tmp")));
+        command = command.env("TMPDIR", tarball.parent().unwrap_or(Path::new("/tmp")));
     }
-    process::stream(&mut command, verbose, |line| {
+    process::stream(&command.into(), verbose, |line| {
         progress.detail(line);
         Ok(())
     })?;
@@ -82,17 +83,11 @@ fn bootstrap(suite: &str, mirror: &str, packages: &[&str], tarball: &Path, verbo
 
 fn pack(tarball: &Path, disk: &Path, verbose: bool) -> Result<()> {
     let progress = Progress::spinner("pack it");
-    let mut command = Command::new("tar2sqfs");
+    let sh = Shell::new()?;
     // No program of the list has capabilities of its own, and the access list of the journal's folder, which squashfs
     // cannot keep, is for a journal that is not there.
-    command.args(["--quiet", "--compressor", "lz4", "--no-skip", "--no-xattr"]).arg(disk);
-    let (running, mut input) = process::start_writer(&mut command, verbose)?;
-    let mut file = File::open(tarball).with_context(|| format!("cannot open {}", tarball.display()))?;
-    let copied = io::copy(&mut file, &mut input);
-    drop(input);
-    // What the command says tells more than the pipe that broke because of it.
-    running.finish()?;
-    copied.with_context(|| format!("cannot read {}", tarball.display()))?;
+    let command = cmd!(sh, "tar2sqfs --quiet --compressor lz4 --no-skip --no-xattr {disk}");
+    process::read_from(&command.into(), tarball, verbose)?;
     let size = fs::metadata(disk).with_context(|| format!("cannot read {}", disk.display()))?.len();
     progress.done(&format!("{} MB", size / 1_000_000));
     Ok(())

@@ -10,7 +10,7 @@ use std::{
         fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
         unix::{net::UnixStream, process::CommandExt as _},
     },
-    process::{Child, ChildStderr, Command, ExitStatus, Stdio},
+    process::{Command, ExitStatus},
     time::{Duration, Instant},
 };
 
@@ -66,13 +66,13 @@ pub struct Ending {
 #[derive(Debug)]
 pub struct Guest {
     group: Option<Group>,
-    child: Child,
+    child: duct::Handle,
     line: String,
     console: Channel,
     control: Channel,
     streams: Option<Streams>,
     qmp: Qmp,
-    stderr: Option<ChildStderr>,
+    stderr: Option<io::PipeReader>,
     said: Vec<u8>,
     partial: Vec<u8>,
     ready: VecDeque<Input>,
@@ -134,21 +134,24 @@ impl Guest {
             incoming: state.as_ref().map(AsRawFd::as_raw_fd),
         };
 
+        let (stderr, said) = io::pipe().context("cannot make a pipe")?;
+        fcntl(&stderr, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         let mut command = Command::new(qemu.program());
-        command.args(machine.arguments(&fds)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        inherit(&mut command, theirs.0.iter().map(AsRawFd::as_raw_fd).chain(fds.incoming).collect());
-        process::tie(&mut command);
+        command.args(machine.arguments(&fds));
+        let inherited: Vec<RawFd> = theirs.0.iter().map(AsRawFd::as_raw_fd).chain(fds.incoming).collect();
+        let expression = process::expression(&command).before_spawn(move |command| {
+            inherit(command, inherited.clone());
+            process::tie(command);
+            Ok(())
+        });
         let line = process::line(&command);
         if verbose {
             crate::progress::say(&format!("$ {line}"));
         }
         let started = Instant::now();
-        let mut child = command.spawn().with_context(|| format!("cannot run `{line}`"))?;
-        let group = Some(Group::of(child.id()));
-        let stderr = child.stderr.take();
-        if let Some(stderr) = &stderr {
-            fcntl(stderr, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        }
+        let expression = expression.stdin_null().stdout_null().stderr_file(said);
+        let child = expression.start().with_context(|| format!("cannot run `{line}`"))?;
+        let group = Some(Group::of_all(&child.pids()));
         Ok(Self {
             group,
             child,
@@ -157,7 +160,7 @@ impl Guest {
             control,
             streams,
             qmp: Qmp::new(qmp.socket),
-            stderr,
+            stderr: Some(stderr),
             said: Vec::new(),
             partial: Vec::new(),
             ready: VecDeque::new(),
@@ -320,12 +323,12 @@ impl Guest {
         let until = Instant::now() + ENDING;
         let status = loop {
             if let Some(status) = self.child.try_wait().context("cannot wait for QEMU")? {
-                break status;
+                break status.status;
             }
             if Instant::now() > until {
                 // It closed every channel and stays: not a QEMU that anything can be expected of.
                 self.group = None;
-                break self.child.wait().context("cannot wait for QEMU")?;
+                break self.child.wait().context("cannot wait for QEMU")?.status;
             }
             std::thread::sleep(Duration::from_millis(5));
         };

@@ -5,10 +5,10 @@ use std::{
     fs::{self, File},
     io::Read as _,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::{Context as _, Result};
+use xshell::{Shell, cmd};
 
 use super::initramfs::Initramfs;
 use crate::process;
@@ -139,7 +139,8 @@ fn libraries(programs: &[PathBuf], verbose: bool) -> Result<Vec<PathBuf>> {
     if programs.is_empty() {
         return Ok(Vec::new());
     }
-    let listed = process::read(Command::new("ldd").args(programs), verbose)
+    let sh = Shell::new()?;
+    let listed = process::read(&cmd!(sh, "ldd {programs...}").into(), verbose)
         .context("cannot find out which libraries the guest's programs load")?;
     let mut found: Vec<PathBuf> = listed.lines().filter_map(library).collect();
     found.sort_unstable();

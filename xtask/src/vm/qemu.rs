@@ -1,11 +1,9 @@
 //! Finds QEMU and checks that it will do.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use xshell::{Shell, cmd};
 
 use crate::{
     error::Failure,
@@ -31,7 +29,8 @@ impl Qemu {
     /// [`Failure::Environment`], with what to do, when there is none or it is too old.
     pub fn find(program: Option<&Path>, verbose: bool) -> Result<Self> {
         let program = program.unwrap_or(Path::new(PROGRAM)).to_owned();
-        let printed = process::read(Command::new(&program).arg("--version"), verbose)
+        let sh = Shell::new()?;
+        let printed = process::read(&cmd!(sh, "{program} --version").into(), verbose)
             .context("QEMU does not run here; on Debian it is the package qemu-system-x86, and `cargo xtask doctor --fix` installs it")
             .context(Failure::Environment)?;
         let first = printed.lines().next().unwrap_or_default().to_owned();

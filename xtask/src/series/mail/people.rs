@@ -1,8 +1,9 @@
 //! Who submits, and who gets the mails.
 
-use std::{fmt, fs, path::Path, process::Command, str::FromStr};
+use std::{fmt, fs, path::Path, str::FromStr};
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use xshell::cmd;
 
 use crate::{ctx::Ctx, error::Failure, process};
 
@@ -46,8 +47,8 @@ impl Person {
     pub fn submitter(ctx: &Ctx) -> Result<Self> {
         let ask = |key: &str| -> Result<String> {
             // The one place that wants the person's own configuration.
-            let mut command = Command::new("git");
-            let output = process::attempt(command.args(["config", "--get", key]).current_dir(ctx.root()), ctx.verbose)?;
+            let sh = process::shell_in(ctx.root())?;
+            let output = process::attempt(&cmd!(sh, "git config --get {key}").into(), ctx.verbose)?;
             let value = String::from_utf8_lossy(&output.stdout).trim().to_owned();
             if value.is_empty() {
                 return Err(anyhow!("git does not know who you are: set it with `git config --global {key} ...`")
@@ -121,10 +122,10 @@ pub fn maintainers(ctx: &Ctx, tree: &Path, patch: &str) -> Result<People> {
     let mail = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
     fs::write(mail.path(), patch).context("cannot write a temporary file")?;
     let ask = |which: &str| -> Result<Vec<Person>> {
-        let mut command = Command::new("perl");
-        command.arg(tree.join("scripts/get_maintainer.pl"));
-        command.args(["--nogit", "--nogit-fallback", "--nogit-chief-penguins", "--norolestats", which]);
-        let text = process::read(command.arg(mail.path()).current_dir(tree), ctx.verbose)?;
+        let (sh, script, mail) = (process::shell_in(tree)?, tree.join("scripts/get_maintainer.pl"), mail.path());
+        let command =
+            cmd!(sh, "perl {script} --nogit --nogit-fallback --nogit-chief-penguins --norolestats {which} {mail}");
+        let text = process::read(&command.into(), ctx.verbose)?;
         text.lines().filter(|line| !line.trim().is_empty()).map(str::parse).collect()
     };
     let to = ask("--nol")?;

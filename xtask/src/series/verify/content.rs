@@ -1,12 +1,9 @@
 //! Checkers that read files: each is told what a patch touches, and what it said of the files before does not count.
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{fs, path::Path, process::Output};
 
 use anyhow::{Context as _, Result, bail};
+use xshell::{Shell, cmd};
 
 use super::{
     Site,
@@ -35,11 +32,11 @@ pub fn rustfmt(site: &Site<'_>, subject: &Subject<'_>) -> Result<Verdict> {
 /// What `rustfmt` would change in the file `path`.
 fn unformatted(rustfmt: &Path, path: &Path, verbose: bool) -> Result<Vec<String>> {
     let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut command = Command::new(rustfmt);
+    let sh = process::shell_in(path.parent().unwrap_or(path))?;
     // From standard input, it leaves the module's children alone: they are files of their own. It succeeds then even if
     // there is something to change, and prints that.
-    command.args(["--check", "--color", "never", "--edition", "2021"]).current_dir(path.parent().unwrap_or(path));
-    let output = process::attempt_fed(&mut command, &text, verbose)?;
+    let command = cmd!(sh, "{rustfmt} --check --color never --edition 2021");
+    let output = process::attempt_fed(&command.into(), &text, verbose)?;
     let is_good = output.status.success() && output.stdout.is_empty();
     Ok(if is_good { Vec::new() } else { vec![said(&output)] })
 }
@@ -54,8 +51,8 @@ pub fn kernel_doc(site: &Site<'_>, subject: &Subject<'_>) -> Result<Verdict> {
     let key = |path: &str| Key::default().with("kernel-doc 2").with(&site.base.commit).with(path);
     let script = site.tree.join("scripts/kernel-doc");
     on_each(site, subject, &files, "kernel-doc", key, |path| {
-        let mut command = Command::new(&script);
-        let output = process::attempt(command.args(["-none", "-Wall"]).arg(path), site.ctx.verbose)?;
+        let sh = process::shell_in(&site.tree)?;
+        let output = process::attempt(&cmd!(sh, "{script} -none -Wall {path}").into(), site.ctx.verbose)?;
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         let is_warning = |line: &&str| line.to_lowercase().contains("warning:") || line.contains("error:");
         or_failure(text.lines().filter(is_warning).map(str::to_owned).collect(), &output)
@@ -72,15 +69,15 @@ pub fn rst(site: &Site<'_>, subject: &Subject<'_>) -> Result<Verdict> {
     if files.is_empty() {
         return Ok(Verdict::NotConcerned);
     }
-    let probe = process::attempt(Command::new("docutils").arg("--version"), site.ctx.verbose);
+    let sh = Shell::new()?;
+    let probe = process::attempt(&cmd!(sh, "docutils --version").into(), site.ctx.verbose);
     if !probe.is_ok_and(|output| output.status.success()) {
         return Ok(missing(&files, "docutils is not installed (python3-docutils)"));
     }
     let key = |path: &str| Key::default().with("rst 2").with(path);
     on_each(site, subject, &files, "rst", key, |path| {
-        let mut command = Command::new("docutils");
-        command.args(["--report=2", "--halt=5", "--writer=null"]).arg(path);
-        let output = process::attempt(&mut command, site.ctx.verbose)?;
+        let command = cmd!(sh, "docutils --report=2 --halt=5 --writer=null {path}");
+        let output = process::attempt(&command.into(), site.ctx.verbose)?;
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         // What only Sphinx knows is no fault, and what follows from it is not either.
         let sphinx = ["Unknown directive type", "Unknown interpreted text role", "No role entry", "No directive entry"];

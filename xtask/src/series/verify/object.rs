@@ -4,11 +4,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    process::Command,
 };
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
+use xshell::{Shell, cmd};
 
 use crate::{process, toolchain::Toolchain};
 
@@ -34,7 +34,8 @@ pub struct Facts {
 pub fn facts(object: &Path, toolchain: &Toolchain, verbose: bool) -> Result<Facts> {
     let run = |name: &str, args: &[&str]| {
         let program = toolchain.program(name).unwrap_or_else(|| name.into());
-        process::read(Command::new(program).args(args).arg(object), verbose)
+        let sh = Shell::new()?;
+        process::read(&cmd!(sh, "{program} {args...} {object}").into(), verbose)
     };
     let tool = |name: &str, args: &[&str]| run(&format!("{name}{}", toolchain.llvm.suffix), args);
     let code = tool("llvm-objdump", &["-dr", "--no-show-raw-insn", "--no-leading-addr", "--symbolize-operands"])?;

@@ -3,9 +3,10 @@
 //! `make C=2` asks `scripts/checker-valid.sh`. Where that does not like what it sees, make says so in one line and goes on
 //! without the checker: nothing is ever found then.
 
-use std::{path::Path, process::Command};
+use std::path::Path;
 
 use anyhow::Result;
+use xshell::{Shell, cmd};
 
 use super::Site;
 use crate::process;
@@ -43,7 +44,8 @@ fn fit(sparse: &Path, script: &Path, verbose: bool) -> Result<Option<Sparse>> {
         return Ok(Some(Sparse { flags: None }));
     }
     for flags in [None, Some(WITHOUT_TYPEOF_UNQUAL)] {
-        let output = process::attempt(Command::new("sh").arg(script).arg(sparse).args(flags), verbose)?;
+        let sh = Shell::new()?;
+        let output = process::attempt(&cmd!(sh, "sh {script} {sparse} {flags...}").into(), verbose)?;
         if output.stdout.trim_ascii() == b"1" {
             return Ok(Some(Sparse { flags }));
         }
