@@ -75,8 +75,9 @@ fn every_command_that_is_named_can_be_typed() {
 
 #[test]
 fn commands_are_found_in_messages_comments_and_documents() {
-    let text = "let a = \"use `cargo xtask a \\\n    --b`\";\n/// Example: cargo xtask c\n    cargo xtask d  # why\nno cargo xtask e\n";
-    assert_eq!(commands(text), ["cargo xtask a --b", "cargo xtask c", "cargo xtask d"]);
+    let text = "let a = \"use `CARGO a \\\n    --b`\";\n/// Example: cargo xtask c\n    cargo xtask d  # why\nno cargo xtask e\n"
+        .replace("CARGO", "cargo xtask");
+    assert_eq!(commands(&text), ["cargo xtask a --b", "cargo xtask c", "cargo xtask d"]);
 }
 
 /// Every command below `command`, with its path.
