@@ -4,12 +4,12 @@
 //! these changed, no make is started. Otherwise make runs in a folder that is kept for the tree and
 //! the flavour, so that it compiles what changed and no more.
 
-pub mod lint;
+pub mod config;
 mod make;
+pub mod option;
 mod output;
-pub mod patched;
-pub mod selftest;
 mod store;
+pub mod targets;
 
 use std::{
     fs,
@@ -23,10 +23,10 @@ use crate::{
     ctx::Ctx,
     error::Failure,
     interrupt,
-    kconfig::{self, Flavour, Wanted},
     progress::{Progress, say},
     toolchain::Toolchain,
 };
+use config::{Flavour, Wanted};
 use make::Make;
 use output::Output;
 
@@ -203,7 +203,7 @@ impl Folder {
         let config = self.path.join(".config");
         let config = fs::read_to_string(&config).with_context(|| format!("cannot read {}", config.display()))?;
         request.wanted.verify(&config, request.tree).map_err(|error| {
-            if kconfig::values(&config).get("RUST") == Some(&"y") {
+            if config::values(&config).get("RUST") == Some(&"y") {
                 return error;
             }
             // Kconfig says only that Rust is not available; this says why.

@@ -6,8 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 use xshell::cmd;
 
-use super::folder::slug;
-use crate::{ctx::Ctx, process};
+use crate::{ctx::Ctx, process, reason::Reason, series::folder::slug};
 
 /// The file of justified complaints.
 pub const EXCEPTIONS: &str = "patches/checkpatch.toml";
@@ -39,7 +38,7 @@ pub struct Exception {
     #[serde(default)]
     pub text: String,
     /// Why the code is right as it is.
-    pub reason: String,
+    pub reason: Reason,
 }
 
 #[derive(Default, Deserialize)]
@@ -61,9 +60,6 @@ pub fn exceptions(ctx: &Ctx) -> Result<Vec<Exception>> {
     }
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {EXCEPTIONS}"))?;
     let file: File = toml::from_str(&text).with_context(|| format!("{EXCEPTIONS} is malformed"))?;
-    if let Some(bare) = file.exception.iter().find(|exception| exception.reason.trim().is_empty()) {
-        bail!("{EXCEPTIONS}: the exception of {} for {} has no reason", bare.patch, bare.kind);
-    }
     Ok(file.exception)
 }
 
@@ -148,7 +144,7 @@ mod tests {
             patch: patch.to_owned(),
             kind: "CAMELCASE".to_owned(),
             text: text.to_owned(),
-            reason: "moved as it is".to_owned(),
+            reason: "moved as it is".to_owned().try_into().unwrap(),
         };
         let exceptions = [exception("loop-move", "<Lo_"), exception("other", "")];
         let mut used = Vec::new();
@@ -167,6 +163,6 @@ mod tests {
         fs::create_dir(dir.path().join("patches")).unwrap();
         let text = "[[exception]]\npatch = \"a\"\nkind = \"B\"\nreason = \" \"\n";
         fs::write(dir.path().join(EXCEPTIONS), text).unwrap();
-        assert!(exceptions(&ctx).unwrap_err().to_string().contains("has no reason"));
+        assert!(format!("{:#}", exceptions(&ctx).unwrap_err()).contains("has no reason"));
     }
 }

@@ -22,20 +22,20 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use super::{
-    apply,
-    edits::Edits,
-    export,
-    folder::{self, Folder, PATCHES, inputs, state_dir},
-    git::Git,
-    option::{self, OptionState},
-    scratch::{self, Scratch},
-};
 use crate::{
     cache::{Key, Lock},
     ctx::Ctx,
     error::Failure,
+    git::Git,
+    kernel::option::{self, OptionState},
     progress::{self, Progress},
+    series::{
+        apply,
+        edits::Edits,
+        export,
+        folder::{self, Folder, PATCHES, inputs, state_dir},
+        scratch::{self, Scratch},
+    },
     source::Base,
 };
 

@@ -13,12 +13,12 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use xshell::{Shell, cmd};
 
-use super::{spec::Package, verify};
 use crate::{
     cache::Lock,
     ctx::Ctx,
     process,
     progress::Progress,
+    source::{spec::Package, verify},
     toolchain::sources::{self, Mirror},
 };
 

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{interrupt, process, series::git::Git};
+use crate::{git::Git, interrupt, process};
 
 /// The branch the import is on.
 pub const BRANCH: &str = "base";

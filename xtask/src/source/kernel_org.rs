@@ -8,8 +8,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use xshell::{Shell, cmd};
 
-use super::verify;
-use crate::{process, progress::Progress};
+use crate::{process, progress::Progress, source::verify};
 
 /// How long a connection may take, and how long a transfer may stand still, in seconds.
 const PATIENCE: &str = "20";

@@ -10,8 +10,11 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use tar::EntryType;
 
-use super::import::{Files, GitGone, Kind};
-use crate::{process, progress::Progress};
+use crate::{
+    process,
+    progress::Progress,
+    source::import::{Files, GitGone, Kind},
+};
 
 /// How a tarball is compressed, told from its first bytes and not from its name.
 fn decompressor(start: &[u8]) -> Option<&'static [&'static str]> {

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use loopfs_protocol::CaseInfo;
 use xshell::{Shell, cmd};
 
-use crate::{ctx::Ctx, kconfig::Flavour, process, progress::Progress};
+use crate::{ctx::Ctx, kernel::config::Flavour, process, progress::Progress};
 
 const PACKAGE: &str = "loopfs-selftests";
 const TARGET: &str = "x86_64-unknown-linux-gnu";

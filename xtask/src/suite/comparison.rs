@@ -5,7 +5,8 @@ use std::{fs, path::Path};
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::outcome::{Outcome, TestResult};
+use crate::reason::Reason;
+use crate::suite::outcome::{Outcome, TestResult};
 
 /// Where the differences that are as they should be are written down.
 const FILE: &str = "ci/clients/differences.toml";
@@ -32,7 +33,7 @@ struct Difference {
     who: String,
     cases: Vec<String>,
     says: Vec<String>,
-    because: String,
+    because: Reason,
 }
 
 impl Differences {
@@ -48,9 +49,8 @@ impl Differences {
 
     fn parse(text: &str) -> Result<Self> {
         let differences: Self = toml::from_str(text).with_context(|| format!("cannot read {FILE}"))?;
-        for Difference { who, says, because, .. } in &differences.entries {
+        for Difference { who, says, .. } in &differences.entries {
             ensure!(COLUMNS.iter().any(|(known, _)| known == who), "{FILE}: no case runs as {who:?}");
-            ensure!(!because.trim().is_empty(), "{FILE}: a difference of {who} has no reason");
             let specific = !says.is_empty() && says.iter().all(|words| !words.trim().is_empty());
             ensure!(specific, "{FILE}: a difference of {who} accepts any failure; `says` has to name words of it");
         }
@@ -70,7 +70,7 @@ impl Differences {
             // What the kernel warns of, or what is left behind, is never expected.
             Outcome::Fail if result.splats.is_empty() && fails_as(result.message.as_deref(), &entry.says) => {
                 result.outcome = Outcome::Pass;
-                result.difference = Some(entry.because.clone());
+                result.difference = Some(entry.because.to_string());
             }
             Outcome::Pass => {
                 result.outcome = Outcome::Fail;

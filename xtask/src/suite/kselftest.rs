@@ -5,12 +5,12 @@ use std::{os::fd::BorrowedFd, time::Duration};
 use anyhow::Result;
 use loopfs_protocol::{Command, Window};
 
-use super::{
+use crate::suite::{
     drive::Sink,
+    ktap::{self, Line},
     outcome::{Outcome, TestResult},
     session::{Session, Stillborn, Streams},
 };
-use crate::ktap::{self, Line};
 
 /// Where the program is in the guest.
 pub const PROGRAM: &str = "usr/bin/loopfs_test";

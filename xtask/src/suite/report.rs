@@ -2,16 +2,16 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{
-    comparison::{self, Differences, Row},
-    drive::Sink,
-    outcome::{Outcome, TestResult},
-    plan::Trial,
-};
 use crate::{
     error::Failure,
     process::quoted,
     progress::{self, Progress, seconds},
+    suite::{
+        comparison::{self, Differences, Row},
+        drive::Sink,
+        outcome::{Outcome, TestResult},
+        plan::Trial,
+    },
 };
 
 /// How many lines of a case's output and of its kernel log are shown, each; the rest is in the files.

@@ -12,17 +12,17 @@ use std::{
 use anyhow::{Context as _, Result};
 use loopfs_protocol::{Clock, Command, Event, Marker, Missing, Window};
 
-use super::{
-    deadline::Deadlines,
-    outcome::{Outcome, TestResult},
-    plan::Trial,
-};
 use crate::{
-    ktap::{self, Collector},
-    splat::{Detector, Splat},
-    vm::{
+    guest::{
         console::{Console, Excerpt, demangled, message},
-        guest::{Ending, Guest, Input},
+        running::{Ending, Guest, Input},
+    },
+    suite::{
+        deadline::Deadlines,
+        ktap::{self, Collector},
+        outcome::{Outcome, TestResult},
+        plan::Trial,
+        splat::{Detector, Splat},
     },
 };
 

@@ -8,25 +8,26 @@ use std::{
 use anyhow::{Result, anyhow};
 use loopfs_protocol::Command;
 
-use super::{Task, guest_options::GuestOptions};
 use crate::{
     ctx::Ctx,
     error::Failure,
-    kconfig::Flavour,
+    guest::{
+        initramfs::{INIT, Initramfs},
+        programs,
+        running::Guest,
+    },
+    kernel::config::Flavour,
+    prepare::guest::GuestOptions,
     progress,
-    splat::Detector,
     suite::{
         binary,
         deadline::Deadlines,
         outcome::TestResult,
         session::{Session, Stillborn, log_path},
+        splat::Detector,
+        terminal::Terminal,
     },
-    terminal::Terminal,
-    vm::{
-        guest::Guest,
-        initramfs::{INIT, Initramfs},
-        programs,
-    },
+    task::Task,
 };
 
 /// Boots the patched kernel: a tour of loopfs and then a shell, or one command

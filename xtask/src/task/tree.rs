@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::Task;
-use crate::{ctx::Ctx, kernel::patched::patched_tree, progress::say, series::tree, source};
+use crate::{ctx::Ctx, prepare::patched_kernel::patched_tree, progress::say, series::tree, source, task::Task};
 
 /// Gets the kernel source, applies the series and prints the path of the work tree
 ///

@@ -8,8 +8,13 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use xshell::cmd;
 
-use super::{machine::Machine, version::Version};
-use crate::{cache, ctx::Ctx, process, progress::Progress};
+use crate::{
+    cache,
+    ctx::Ctx,
+    process,
+    progress::Progress,
+    toolchain::{machine::Machine, version::Version},
+};
 
 /// The version that is built: the first that reads the headers of libclang 22.
 pub const VERSION: &str = "0.72.1";

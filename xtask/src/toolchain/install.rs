@@ -5,20 +5,20 @@ use std::{collections::BTreeSet, path::PathBuf, process::Command};
 use anyhow::{Context as _, Result, anyhow};
 use xshell::{Shell, cmd};
 
-use super::{
-    bindgen,
-    machine::Machine,
-    needs::{Finding, Need, Purpose},
-    packages::{self, Line},
-    survey,
-    version::Minimum,
-};
 use crate::{
     cache::Lock,
     ctx::Ctx,
     error::Failure,
     process,
     progress::{self, Progress},
+    toolchain::{
+        bindgen,
+        machine::Machine,
+        needs::{Finding, Need, Purpose},
+        packages::{self, Line},
+        survey,
+        version::Minimum,
+    },
 };
 
 /// Makes sure that everything for `purposes` is there, and installs what is not, each with a line

@@ -6,8 +6,7 @@ use std::{
 };
 use xshell::{Shell, cmd};
 
-use super::version::Version;
-use crate::process;
+use crate::{process, toolchain::version::Version};
 
 /// Where to look for tools, and as whom. A test has one of its own, with tools that are scripts.
 #[derive(Clone, Debug)]

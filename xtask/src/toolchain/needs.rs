@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
+use crate::toolchain::{
     bindgen, llvm,
     machine::Machine,
     rust,

@@ -5,7 +5,7 @@ use std::{fmt, fs, path::Path, str::FromStr};
 use anyhow::{Context as _, Result};
 use xshell::{Shell, cmd};
 
-use crate::{process, series::git::Git, source::Base};
+use crate::{git::Git, process};
 
 /// A version of up to three numbers; missing ones are 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,14 +72,9 @@ impl Minimum {
         Self::of_script(&text, verbose)
     }
 
-    /// What the kernel at the commit `base` wants, as [`Minimum::of_tree`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Minimum::of_tree`].
-    pub fn of_base(base: &Base, verbose: bool) -> Result<Self> {
-        let text = Git::new(&base.repo, verbose).read(["show", &format!("{}:{SCRIPT}", base.commit)])?;
-        Self::of_script(&text, verbose)
+    /// What the kernel at the commit `commit` of `git` wants, as [`Minimum::of_tree`].
+    pub fn of_commit(git: &Git, commit: &str, verbose: bool) -> Result<Self> {
+        Self::of_script(&git.read(["show", &format!("{commit}:{SCRIPT}")])?, verbose)
     }
 
     fn of_script(text: &str, verbose: bool) -> Result<Self> {

@@ -7,21 +7,18 @@ use std::{
     process::Command,
 };
 
+use crate::lab::{DRIVER, Lab, write};
 use clap::ValueEnum as _;
 use xtask::{
     error::Failure,
-    series::{
-        evidence,
-        mail::{
-            self, Order, Written,
-            gate::Gate,
-            people::{People, Person},
-        },
+    mail::{
+        self, Order, Written,
+        gate::Gate,
+        people::{People, Person},
     },
     source::Base,
+    verify::evidence,
 };
-
-use crate::lab::{DRIVER, Lab, write};
 
 const COVER: &str = "loop: private devices\n\nWhat it is for — and why.\n";
 const EXCEPTION: &str =

@@ -13,12 +13,12 @@ use crate::{
     },
     ctx::Ctx,
     error::Failure,
-    kconfig::Flavour,
+    guest::initramfs::Initramfs,
+    kernel::config::Flavour,
+    prepare::guest::Parts,
     progress::{self, Progress},
-    splat::Detector,
-    suite::{binary, session::log_path},
-    task::{Task, guest_options::Parts},
-    vm::initramfs::Initramfs,
+    suite::{binary, session::log_path, splat::Detector},
+    task::Task,
 };
 
 /// How many devices others have where it is measured whether they matter.

@@ -9,17 +9,15 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use super::list_gates;
 use crate::{
     ctx::Ctx,
-    progress,
-    series::mail::{
+    mail::{
         self, Order,
         gate::Gate,
         people::{People, Person},
     },
-    source,
-    task::Task,
+    progress, source,
+    task::{Task, series::list_gates},
 };
 
 /// Writes the series as mails for the kernel's lists, if it passes the gates; never sends anything
