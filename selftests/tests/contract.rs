@@ -38,7 +38,7 @@ fn not_built_yet() -> BTreeMap<String, String> {
 /// The hazards that `patches/HISTORY.md` lists, such as `H1`.
 fn hazards() -> BTreeSet<String> {
     let text = read("../patches/HISTORY.md");
-    text.lines().filter_map(|line| Some(line.strip_prefix("| H")?.split(' ').next()?)).map(|n| format!("H{n}")).collect()
+    text.lines().filter_map(|line| line.strip_prefix("| H")?.split(' ').next()).map(|n| format!("H{n}")).collect()
 }
 
 #[test]
@@ -57,7 +57,11 @@ fn each_case_names_lines_that_are_in_the_contract() {
     for case in cases::all() {
         assert!(!case.spec.is_empty() && !case.who.is_empty() && case.patience > 0, "{}", case.name);
         for line in case.spec {
-            assert!(known.contains(*line), "{} covers {line}, which is neither in SPEC.md nor in HISTORY.md", case.name);
+            assert!(
+                known.contains(*line),
+                "{} covers {line}, which is neither in SPEC.md nor in HISTORY.md",
+                case.name
+            );
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
     io::{self, Read, Seek as _, Write as _},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context as _, Result, anyhow};
@@ -32,7 +32,9 @@ const POLL: Duration = Duration::from_millis(100);
 /// the cache fails with; a full disk is named as such.
 pub fn entry(folder: &Path, key: &str, what: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let finished = folder.join(key);
-    if finished.is_dir() {
+    if let Ok(entry) = File::open(&finished) {
+        // Only the order of removal hangs on the time: a cache that cannot be written still serves.
+        let _ = entry.set_modified(SystemTime::now());
         return Ok(finished);
     }
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;

@@ -19,21 +19,46 @@ pub struct Ctx {
 }
 
 impl Ctx {
-    /// Finds the repository (from where this crate was built) and the cache folder:
+    /// Finds the repository and the cache folder:
     /// `$LOOPFS_CACHE`, else `$XDG_CACHE_HOME/loopfs`, else `~/.cache/loopfs`.
     ///
     /// # Errors
     ///
     /// When no cache folder can be named because neither variable nor `HOME` is set.
     pub fn new(verbose: bool, no_install: bool) -> Result<Self> {
-        let root =
-            Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask is not inside a repository")?.to_owned();
+        let root = Self::package().parent().context("xtask is not inside a repository")?.to_owned();
         let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
         let cache = var("LOOPFS_CACHE")
             .or_else(|| var("XDG_CACHE_HOME").map(|dir| dir.join("loopfs")))
             .or_else(|| var("HOME").map(|dir| dir.join(".cache/loopfs")))
             .context("set HOME, XDG_CACHE_HOME or LOOPFS_CACHE: there is no place for the cache")?;
         Ok(Self { root, cache, verbose, no_install })
+    }
+
+    /// The folder of this package, in the clone that `cargo xtask` was typed in.
+    ///
+    /// Two clones with one CARGO_TARGET_DIR share the program, so where it was built does not tell; cargo does.
+    fn package() -> PathBuf {
+        let built = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+        let run = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+        run.filter(|package| package.ends_with("xtask") && package.join("src/ctx.rs").exists()).unwrap_or(built)
+    }
+
+    /// Whether this program was built from another clone than the one it was started in.
+    pub fn is_foreign() -> bool {
+        Self::package() != Path::new(env!("CARGO_MANIFEST_DIR"))
+    }
+
+    /// Has cargo build this program from the clone it was started in: to cargo, the program of the other clone is as new.
+    ///
+    /// # Errors
+    ///
+    /// When the time of a file in the clone cannot be changed.
+    pub fn outdate() -> Result<()> {
+        let file = Self::package().join("src/main.rs");
+        let touch =
+            |file: &Path| std::fs::File::options().append(true).open(file)?.set_modified(std::time::SystemTime::now());
+        touch(&file).with_context(|| format!("cannot change the time of {}", file.display()))
     }
 
     /// The repository at `root` with its cache at `cache`, quiet and not installing anything: for tests.

@@ -9,6 +9,7 @@ pub mod task;
 
 pub mod bench;
 pub mod mail;
+pub mod mutants;
 pub mod verify;
 
 pub mod prepare;
@@ -21,6 +22,8 @@ pub mod kernel;
 pub mod source;
 
 pub mod toolchain;
+
+pub mod clean;
 
 pub mod cache;
 pub mod git;

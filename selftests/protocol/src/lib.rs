@@ -27,6 +27,9 @@ pub const AFTERWARDS: &str = "afterwards: ";
 /// The variable in the environment of the guest's PID 1 that names the disk to use as the root, where there is one.
 pub const ROOT_VARIABLE: &str = "LOOPFS_ROOT";
 
+/// The folder of the initramfs whose content is copied into the root on the disk, where there is one.
+pub const ADDED: &str = "/added";
+
 /// Names of the virtio-serial ports, as the guest finds them in `/sys/class/virtio-ports/*/name`.
 pub mod port {
     /// Commands in, KTAP out.

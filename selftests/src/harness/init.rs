@@ -4,7 +4,10 @@ use std::{
     env,
     fs::{self, File, Permissions},
     io::{BufRead, BufReader, Write as _},
-    os::{fd::AsRawFd as _, unix::fs::PermissionsExt as _},
+    os::{
+        fd::AsRawFd as _,
+        unix::fs::{PermissionsExt as _, symlink},
+    },
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
     thread,
     time::Duration,
@@ -41,6 +44,14 @@ const MOUNTS: [(&str, &str, &str, bool); 9] = [
     ("debugfs", "/sys/kernel/debug", "", false),
 ];
 
+/// What udev makes besides nodes: shells and their scripts take these for granted.
+const LINKS: [(&str, &str); 4] = [
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+];
+
 /// Serves the host until it says [`Command::Finish`], then ends the machine.
 ///
 /// # Errors
@@ -53,6 +64,10 @@ pub fn run() -> Result<()> {
         root::enter(&device).with_context(|| format!("cannot make {device} the root"))?;
     }
     mount_all()?;
+    for (name, target) in LINKS {
+        // A root of Debian's may have them already.
+        let _ = symlink(target, name);
+    }
     // As udev has it, which does not run: a container's root is nobody outside. Without FUSE there is no such node.
     let _ = fs::set_permissions("/dev/fuse", Permissions::from_mode(0o666));
     // From here on the console shows every message of the kernel: that is where the host looks for trouble.

@@ -1,8 +1,9 @@
 //! Another root for the guest than its initramfs: a read-only disk, with a tmpfs over it.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, os::unix::fs::symlink, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
+use loopfs_protocol::ADDED;
 use nix::{
     mount::{MsFlags, mount},
     unistd::{chdir, chroot},
@@ -45,6 +46,10 @@ pub(super) fn enter(device: &str) -> Result<()> {
         fs::copy("/init", &place).with_context(|| format!("cannot copy this program to {}", place.display()))?;
     }
 
+    if Path::new(ADDED).exists() {
+        copy(Path::new(ADDED), Path::new(ROOT))?;
+    }
+
     // What the first boot of an installation does: systemd wants a name for the machine.
     let id = Path::new(ROOT).join("etc/machine-id");
     fs::write(&id, MACHINE_ID).with_context(|| format!("cannot write {}", id.display()))?;
@@ -66,5 +71,25 @@ pub(super) fn enter(device: &str) -> Result<()> {
     // For who copies a recipe into the shell of `cargo xtask run --clients`.
     let output = Command::new("/bin/sh").args(["-euc", ROOTFS]).output().context("cannot run /bin/sh")?;
     ensure!(output.status.success(), "no /srv/rootfs: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+/// Copies what is in the folder `from` into the folder `to`.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
+    for entry in fs::read_dir(from).with_context(|| format!("cannot list {}", from.display()))? {
+        let entry = entry.with_context(|| format!("cannot list {}", from.display()))?;
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        let kind = entry.file_type()?;
+        let done = if kind.is_dir() {
+            copy(&source, &target)?;
+            Ok(())
+        } else if kind.is_symlink() {
+            symlink(fs::read_link(&source)?, &target)
+        } else {
+            fs::copy(&source, &target).map(drop)
+        };
+        done.with_context(|| format!("cannot copy {} to {}", source.display(), target.display()))?;
+    }
     Ok(())
 }

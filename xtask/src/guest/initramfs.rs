@@ -89,7 +89,9 @@ impl Initramfs {
     pub fn write_to(&self, folder: &Path) -> Result<PathBuf> {
         let archive = self.to_bytes()?;
         let path = folder.join(format!("{}.cpio", Key::default().with(&archive).name()));
-        if path.exists() {
+        if let Ok(file) = fs::File::options().append(true).open(&path) {
+            // It is used now: what was not for longest is removed first.
+            let _ = file.set_modified(std::time::SystemTime::now());
             return Ok(path);
         }
         write_whole(&path, &archive)?;

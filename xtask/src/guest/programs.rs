@@ -124,6 +124,45 @@ pub fn add(root: &mut Initramfs, verbose: bool) -> Result<()> {
     Ok(())
 }
 
+/// Adds the file or folder `from` as `to`, a path from the root on; with `libraries`, also those that its programs load.
+///
+/// # Errors
+///
+/// When something in it cannot be read.
+pub fn add_path(root: &mut Initramfs, from: &Path, to: &str, libraries: bool, verbose: bool) -> Result<()> {
+    let mut programs = Vec::new();
+    add_tree(root, from, to.trim_start_matches('/'), &mut programs)?;
+    if libraries {
+        // A program that loads none, or is for another machine, has none that ldd could list.
+        for library in programs
+            .iter()
+            .flat_map(|program| self::libraries(std::slice::from_ref(program), verbose).unwrap_or_default())
+        {
+            root.file(library.strip_prefix("/").unwrap_or(&library).to_string_lossy().as_ref(), &library);
+        }
+    }
+    Ok(())
+}
+
+fn add_tree(root: &mut Initramfs, from: &Path, to: &str, programs: &mut Vec<PathBuf>) -> Result<()> {
+    let kind = from.symlink_metadata().with_context(|| format!("cannot read {}", from.display()))?.file_type();
+    if kind.is_dir() {
+        root.folder(to);
+        for entry in fs::read_dir(from).with_context(|| format!("cannot list {}", from.display()))? {
+            let entry = entry.with_context(|| format!("cannot list {}", from.display()))?;
+            add_tree(root, &entry.path(), &format!("{to}/{}", entry.file_name().to_string_lossy()), programs)?;
+        }
+    } else if kind.is_symlink() {
+        root.link(to, &fs::read_link(from).with_context(|| format!("cannot read {}", from.display()))?);
+    } else {
+        root.file(to, from);
+        if is_elf(from) {
+            programs.push(from.to_owned());
+        }
+    }
+    Ok(())
+}
+
 fn find(name: &str) -> Option<PathBuf> {
     FOLDERS.iter().map(|folder| Path::new(folder).join(name)).find(|path| path.is_file())
 }
@@ -182,6 +221,18 @@ mod tests {
         ] {
             assert_eq!(library(line), path.map(PathBuf::from), "{line}");
         }
+    }
+
+    #[test]
+    fn a_folder_is_added_with_all_that_is_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("sub")).unwrap();
+        fs::copy(find("cat").unwrap(), dir.path().join("sub/cat")).unwrap();
+        std::os::unix::fs::symlink("sub/cat", dir.path().join("link")).unwrap();
+        let mut root = Initramfs::new(Path::new("/init"));
+        add_path(&mut root, dir.path(), "/srv/mine", true, false).unwrap();
+        assert!(root.has("srv/mine/sub/cat") && root.has("srv/mine/link") && root.has("lib64"));
+        assert!(add_path(&mut root, Path::new("/no such file"), "/x", true, false).is_err());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    str::FromStr,
     sync::atomic::{AtomicBool, AtomicUsize},
     time::Instant,
 };
@@ -11,6 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use loopfs_protocol::{CaseInfo, Missing};
 
 use crate::{
+    clean,
     ctx::Ctx,
     error::Failure,
     guest::{
@@ -19,6 +21,7 @@ use crate::{
         initramfs::Initramfs,
         machine::Machine,
         probe::{self, Choice, Decision},
+        programs,
         qemu::Qemu,
     },
     kernel::config::Flavour,
@@ -61,12 +64,44 @@ pub struct GuestOptions {
     /// Give every guest this many CPUs; otherwise one, and two for the cases that need them.
     #[arg(long, value_name = "CPUS", value_parser = clap::value_parser!(u16).range(1..))]
     smp: Option<u16>,
+    /// Give every guest this much memory, in MiB.
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(128..))]
+    memory: Option<u32>,
+    /// Copy this program, file or folder into the guest, with the libraries it loads; to /root unless DEST is given.
+    #[arg(long, value_name = "PATH[:DEST]")]
+    add: Vec<Added>,
     /// Add these words to the kernel's command line.
     #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
     append: Option<String>,
     /// Wait for a debugger before the kernel starts; no deadline holds then.
     #[arg(long)]
     gdb: bool,
+}
+
+/// Something of this machine that goes into the guest, as `PATH[:DEST]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Added {
+    from: PathBuf,
+    /// Where it goes, from the root on.
+    to: String,
+}
+
+impl FromStr for Added {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (from, to) = match text.rsplit_once(':') {
+            Some((from, to)) if to.starts_with('/') && to.len() > 1 => {
+                (from, Some(to.trim_end_matches('/').to_owned()))
+            }
+            Some((_, to)) if !Path::new(text).exists() => return Err(format!("DEST has to start with /, not {to:?}")),
+            _ => (text, None),
+        };
+        let from = Path::new(from).canonicalize().map_err(|error| format!("{from}: {error}"))?;
+        let name = from.file_name().ok_or("it has no name")?.to_string_lossy();
+        let to = to.unwrap_or_else(|| format!("/root/{name}"));
+        Ok(Self { from, to })
+    }
 }
 
 /// All that a guest needs, found, built and decided.
@@ -208,8 +243,17 @@ impl GuestOptions {
         root: &Initramfs,
         cases: &[CaseInfo],
     ) -> Result<(Prepared, String)> {
-        let mut prepared = self.parts.prepare(ctx, flavour, root, cases)?;
+        let mut root = root.clone();
+        // Debian's tree becomes the root later, and the guest copies what is below this folder into it.
+        let disk = flavour == Flavour::Clients;
+        let top = if disk { loopfs_protocol::ADDED } else { "" };
+        for added in &self.add {
+            // The libraries on the disk belong together.
+            programs::add_path(&mut root, &added.from, &format!("{top}{}", added.to), !disk, ctx.verbose)?;
+        }
+        let mut prepared = self.parts.prepare(ctx, flavour, &root, cases)?;
         let machine = &mut prepared.machine;
+        machine.memory_mib = self.memory.unwrap_or(machine.memory_mib);
         machine.append.clone_from(&self.append);
         let device = Path::new(probe::KVM);
         let Decision { accel, reason } =
@@ -237,8 +281,9 @@ fn existing(path: &Path, what: &str) -> Result<PathBuf> {
     Ok(found)
 }
 
-/// Makes a folder for this run's recordings and removes those of old runs.
+/// Makes a folder for this run's recordings and removes those of old runs, and now and then what else is too much.
 fn new_log_folder(ctx: &Ctx) -> Result<PathBuf> {
+    clean::trim_now_and_then(ctx)?;
     let parent = ctx.cache().join("runs");
     fs::create_dir_all(&parent).with_context(|| format!("cannot create {}", parent.display()))?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
@@ -254,4 +299,22 @@ fn new_log_folder(ctx: &Ctx) -> Result<PathBuf> {
         let _ = fs::remove_dir_all(old);
     }
     Ok(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_added_goes_to_roots_home_or_where_it_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("tool"), "").unwrap();
+        let from = dir.path().canonicalize().unwrap().join("tool");
+        let added = |text: String| text.parse::<Added>();
+        let path = from.display();
+        assert_eq!(added(format!("{path}")).unwrap(), Added { from: from.clone(), to: "/root/tool".into() });
+        assert_eq!(added(format!("{path}:/usr/bin/t")).unwrap(), Added { from: from.clone(), to: "/usr/bin/t".into() });
+        assert!(added(format!("{path}:usr")).unwrap_err().contains("start with /"));
+        assert!(added("/no such file".to_owned()).unwrap_err().contains("No such file"));
+    }
 }

@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     cache::{Key, Lock},
+    clean::CLONE,
     ctx::Ctx,
     progress,
     series::{
@@ -151,6 +152,7 @@ pub fn lock(ctx: &Ctx) -> Result<Lock> {
     let state = state_dir(ctx);
     fs::create_dir_all(&state).with_context(|| format!("cannot make {}", state.display()))?;
     let lock = Lock::acquire(&state.join("series.lock"), "patches/ and rust/")?;
+    fs::write(state.join(CLONE), ctx.root().as_os_str().as_encoded_bytes()).context("cannot write the cache")?;
     if commit_files::recover(ctx.root(), &journal(ctx))? {
         progress::say("finished writing patches/ and rust/, which an earlier run was interrupted in");
     }

@@ -16,6 +16,7 @@ pub mod import;
 pub mod mirror;
 pub mod other_bases;
 pub mod patch;
+pub mod rebase;
 pub mod refresh;
 pub mod scratch;
 pub mod status;

@@ -27,6 +27,7 @@ use crate::{
     ctx::Ctx,
     error::Failure,
     git::Git,
+    interrupt,
     kernel::option::{self, OptionState},
     progress::{self, Progress},
     series::{
@@ -47,6 +48,8 @@ const MOVING: &str = "refs/loopfs/moving";
 const MAIN: &str = "linux";
 /// The folder of the work tree that is moved along the series.
 const PREFIX: &str = "prefix";
+/// The folder of the work tree that is broken on purpose.
+const MUTANTS: &str = "mutants";
 /// The file of the tree that has the option for loopfs.
 const KCONFIG: &str = "drivers/block/Kconfig";
 
@@ -156,6 +159,33 @@ pub fn prepare_trial(ctx: &Ctx, base: &Base, count: usize, prompt: bool) -> Resu
         work.move_to(commit, &shown)?;
     }
     work.tree(commit, shown, contents.into_keys().collect(), lock)
+}
+
+/// Puts a third work tree, which only `mutants` uses, at the whole series with the patch `diff` on top, or returns why the
+/// patch does not apply.
+///
+/// # Errors
+///
+/// [`Failure::Series`] when the series does not apply.
+pub fn prepare_mutant(ctx: &Ctx, base: &Base, diff: &str) -> Result<Result<Tree, String>> {
+    let (work, mut lock) = WorkTree::open(ctx, base, MUTANTS)?;
+    let _series = folder::lock(ctx)?;
+    let folder = Folder::read(&ctx.root().join(PATCHES))?;
+    let commits = work.commits_of(ctx, base, &folder)?;
+    let commit = commits.last().unwrap_or(&base.commit);
+    let index = tempfile::tempdir_in(work.git.dir().join(".git")).context("cannot make a temporary folder")?;
+    let git = work.git.with_index(index.path().join("index"));
+    git.read(["read-tree", commit])?;
+    if let Err(error) = git.feed(["apply", "--cached", "--recount", "-C1", "-"], diff.as_bytes()) {
+        interrupt::check()?;
+        return Ok(Err(format!("{error:#}").lines().skip(1).collect::<Vec<_>>().join("; ")));
+    }
+    let shown = git.line(["write-tree"])?;
+    if !work.is_at(commit, &shown)? || work.theirs()?.is_some() {
+        lock.alone()?;
+        work.move_to(commit, &shown)?;
+    }
+    work.tree(commit, shown, Vec::new(), lock).map(Ok)
 }
 
 /// One prefix of the series, without its tree being moved there.

@@ -33,11 +33,17 @@ use crate::{
 pub fn fetch(ctx: &Ctx, package: &Package, folder: &Path) -> Result<PathBuf> {
     let mirror = sources::mirror(Path::new("/etc"))?;
     let apt = Apt::new(&ctx.cache().join("apt"), &mirror, &package.suite, ctx.verbose)?;
-    let deb = apt.download(package, folder)?;
-    let tarball = extract(&deb, &package.member, folder, ctx.verbose)?;
-    fs::remove_file(&deb).with_context(|| format!("cannot remove {}", deb.display()))?;
+    let wanted = format!("{}={}", package.package, package.package_version);
+    let tarball = apt.tarball(&wanted, package, folder)?;
     verify(&tarball, &package.sha256)?;
     Ok(tarball)
+}
+
+/// As [`fetch`], with whatever version of the package the suite has by now; its hash is only known to the archive.
+pub fn fetch_newest(ctx: &Ctx, package: &Package, folder: &Path) -> Result<PathBuf> {
+    let mirror = sources::mirror(Path::new("/etc"))?;
+    let apt = Apt::new(&ctx.cache().join("apt"), &mirror, &package.suite, ctx.verbose)?;
+    apt.tarball(&package.package, package, folder)
 }
 
 /// An apt that shares nothing with the machine's but the keyring and the list of installed packages.
@@ -80,7 +86,15 @@ impl Apt {
         Ok(cmd!(sh, "apt-get {options...}").env("LC_ALL", "C").env("DEBIAN_FRONTEND", "noninteractive").into())
     }
 
-    fn download(&self, package: &Package, folder: &Path) -> Result<PathBuf> {
+    /// Downloads the package that `wanted` names, and takes the tarball of `package` out of it.
+    fn tarball(&self, wanted: &str, package: &Package, folder: &Path) -> Result<PathBuf> {
+        let deb = self.download(wanted, package, folder)?;
+        let tarball = extract(&deb, &package.member, folder, self.verbose)?;
+        fs::remove_file(&deb).with_context(|| format!("cannot remove {}", deb.display()))?;
+        Ok(tarball)
+    }
+
+    fn download(&self, wanted: &str, package: &Package, folder: &Path) -> Result<PathBuf> {
         let progress = Progress::spinner(format!("read the index of {}", package.suite));
         // `update` succeeds with a warning when the mirror does not answer, unless told otherwise.
         process::stream(self.command()?.args(["-o", "APT::Update::Error-Mode=any", "update"]), self.verbose, |_| {
@@ -89,14 +103,13 @@ impl Apt {
         drop(progress);
 
         let progress = Progress::steps(format!("download {}", package.package), 100);
-        let wanted = format!("{}={}", package.package, package.package_version);
-        process::stream(self.command()?.args(["download", &wanted]).current_dir(folder), self.verbose, |line| {
+        process::stream(self.command()?.args(["download", wanted]).current_dir(folder), self.verbose, |line| {
             if let Some(percent) = percent(line) {
                 progress.set(percent);
             }
             Ok(())
         })?;
-        progress.done(&package.package_version);
+        progress.done(wanted);
 
         let debs = fs::read_dir(folder)
             .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>())

@@ -23,6 +23,9 @@ use crate::{
 };
 use spec::{Candidate, Other, Spec};
 
+/// The file that says what the series applies to.
+pub const SPEC: &str = "patches/base.toml";
+
 /// A commit the series can be applied to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Base {
@@ -73,15 +76,31 @@ fn version(makefile: &str) -> Option<String> {
 ///
 /// Why no candidate can be had, or `from` cannot be used, and what to do.
 pub fn base(ctx: &Ctx, from: Option<&Path>) -> Result<Base> {
-    let spec = Spec::read(&ctx.root().join("patches/base.toml"))?;
+    let spec = Spec::read(&ctx.root().join(SPEC))?;
     let base = match from {
         Some(path) => local::base(ctx, path)?,
-        None => pinned(ctx, &spec.version, &spec.candidates)?,
+        None => match pinned(ctx, &spec.version, &spec.candidates) {
+            // Only where it is not offered any more: what has the wrong hash or does not arrive is another matter.
+            Err(error) if !interrupt::requested() && is_gone(&error) => newest(ctx, &spec)?.ok_or(error)?,
+            pinned => pinned?,
+        },
     };
     if base.version != spec.version {
         progress::say(&format!("note: the series is made for Linux {}, and this is {}", spec.version, base.version));
     }
     Ok(base)
+}
+
+/// Gets Linux `version`, from `from` or kernel.org, whatever `patches/base.toml` says.
+///
+/// # Errors
+///
+/// Why it cannot be had.
+pub fn of_version(ctx: &Ctx, version: &str, from: Option<&Path>) -> Result<Base> {
+    match from {
+        Some(path) => local::base(ctx, path),
+        None => pinned(ctx, version, &[Candidate::KernelOrg { sha256: None }]),
+    }
 }
 
 /// The other kernels that `patches/base.toml` knows.
@@ -90,7 +109,7 @@ pub fn base(ctx: &Ctx, from: Option<&Path>) -> Result<Base> {
 ///
 /// When the file cannot be read.
 pub fn others(ctx: &Ctx) -> Result<Vec<Other>> {
-    Ok(Spec::read(&ctx.root().join("patches/base.toml"))?.others)
+    Ok(Spec::read(&ctx.root().join(SPEC))?.others)
 }
 
 /// Gets another kernel, as [`base`] does.
@@ -108,7 +127,7 @@ pub fn other(ctx: &Ctx, other: &Other) -> Result<Base> {
 ///
 /// When `patches/base.toml` or the entry in the cache cannot be read.
 pub fn cached(ctx: &Ctx) -> Result<Option<Base>> {
-    let spec = Spec::read(&ctx.root().join("patches/base.toml"))?;
+    let spec = Spec::read(&ctx.root().join(SPEC))?;
     cached_of(ctx, &spec.version, &spec.candidates)
 }
 
@@ -149,10 +168,38 @@ fn pinned(ctx: &Ctx, version: &str, candidates: &[Candidate]) -> Result<Base> {
         }
     }
     Err(anyhow!(
-        "no source of Linux {version} can be had:{failures}\n\
-         Have a look at the network, or give a kernel's git tree, tarball or folder with --from PATH."
+        "cannot obtain the source of Linux {version}:{failures}\n\
+         Check the network, or point --from at a kernel git tree, tarball or directory."
     )
     .context(Failure::Environment))
+}
+
+/// Whether apt knows the package and does not have its version.
+fn is_gone(error: &anyhow::Error) -> bool {
+    let text = format!("{error:#}");
+    text.contains("E: Version ") && text.contains("was not found")
+}
+
+/// The newest kernel of the same series that Debian has, for the day when nobody offers the exact one any more.
+fn newest(ctx: &Ctx, spec: &Spec) -> Result<Option<Base>> {
+    let folder = ctx.cache().join("base");
+    for candidate in &spec.candidates {
+        let Candidate::Debian(package) = candidate else { continue };
+        let key = Key::default().with("newest 1").with(&package.suite).with(&package.package).name();
+        let what = format!("the newest {}", package.package);
+        progress::say(&format!("Linux {} cannot be had as it is; trying {what} of {}", spec.version, package.suite));
+        let made = cache::entry(&folder, &key, &what, |half| {
+            let tarball = debian::fetch_newest(ctx, package, half)?;
+            unpack(&tarball, half, &what, ctx.verbose)?;
+            std::fs::remove_file(&tarball).with_context(|| format!("cannot remove {}", tarball.display()))
+        });
+        match made {
+            Ok(entry) => return Base::at(&entry, import::BRANCH, ctx.verbose).map(Some),
+            Err(error) if interrupt::requested() => return Err(error),
+            Err(error) => progress::say(&format!("cannot get {what}: {error:#}")),
+        }
+    }
+    Ok(None)
 }
 
 /// The name of the entry a candidate ends in: its content where that is pinned, else what names it.

@@ -1,6 +1,7 @@
 //! The test suite, seen from the host: which cases run, in which guests, and how each ended.
 
 pub mod binary;
+pub mod collect;
 pub mod comparison;
 pub mod deadline;
 pub mod drive;

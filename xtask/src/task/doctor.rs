@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 
 use crate::{
+    clean,
     ctx::Ctx,
     error::Failure,
     git::Git,
@@ -54,6 +55,12 @@ impl Task for Doctor {
             .filter(|(need, finding)| required.contains(&need.purpose) && matches!(finding, Finding::Lacking { .. }))
             .map(|(need, _)| need)
             .collect();
+        println!(
+            "\nThe cache, {}, has {} of at most {}; `cargo xtask clean` removes what is not needed.",
+            ctx.cache().display(),
+            clean::megabytes(clean::bytes(ctx.cache())),
+            clean::megabytes(clean::limit())
+        );
         if lacking.is_empty() {
             println!("\nNothing is missing.");
             return Ok(());

@@ -3,7 +3,9 @@
 pub mod bench;
 pub mod build;
 pub mod ci;
+pub mod clean;
 pub mod doctor;
+pub mod mutants;
 mod reproduce;
 pub mod run;
 pub mod series;

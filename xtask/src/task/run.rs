@@ -81,10 +81,17 @@ impl Task for Run {
             return Err(dead(&result, &session));
         }
         let used = self.use_guest(&mut session);
-        for splat in session.take_stretch().splats() {
+        let stretch = session.take_stretch();
+        for splat in stretch.splats() {
             progress::say(&format!("the kernel said: {}\nits console: {}", splat.line, session.log().display()));
         }
-        used
+        match stretch.splats().first() {
+            // A command's own failure says less than the kernel's.
+            Some(splat) if !matches!(&used, Err(error) if Failure::of(error) == Failure::Guest) => {
+                Err(anyhow!("the kernel reported a fault: {}", splat.line).context(Failure::Guest))
+            }
+            _ => used,
+        }
     }
 }
 

@@ -27,9 +27,9 @@ use crate::{
     prepare::guest::GuestOptions,
     progress::Progress,
     suite::{
-        drive::Sink,
+        collect::Collected,
         outcome::{Outcome, TestResult},
-        plan::{Trial, select},
+        plan::select,
         schedule::Schedule,
     },
     verify::{Order, Site},
@@ -243,30 +243,14 @@ fn in_guests(ctx: &Ctx, order: &Order, vmlinux: &Path, manner: Manner) -> Result
         (false, _) => Missing::FailUnlessDebugOnly,
     };
     let setup = guest.setup(ctx, manner.flavour, 1.0, 1, missing)?;
-    let ran = Mutex::new(Ran::default());
-    Schedule::default().run(&setup, select(&order.cases, &[])?, &ran)?;
-    Ok(ran.into_inner().unwrap_or_else(PoisonError::into_inner))
-}
-
-impl Sink for Ran {
-    fn starting(&mut self, _: &Trial) {}
-
-    fn booted(&mut self, took: Duration) {
-        self.boots_ms.push(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
-    }
-
-    fn result(&mut self, result: TestResult) {
-        self.results.push(result.into());
-    }
-
-    fn not_run(&mut self, trials: usize, why: &str) {
-        let message = Some(format!("{trials} cases did not run: {why}"));
-        self.results.push(TestResult::own("suite", Outcome::Lost, message).into());
-    }
-
-    fn wants_to_stop(&self, _: Outcome) -> bool {
-        false
-    }
+    let collected = Mutex::new(Collected::default());
+    Schedule::default().run(&setup, select(&order.cases, &[])?, &collected)?;
+    let Collected { boots, results } = collected.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let milliseconds = |took: Duration| u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    Ok(Ran {
+        boots_ms: boots.into_iter().map(milliseconds).collect(),
+        results: results.into_iter().map(CaseResult::from).collect(),
+    })
 }
 
 #[cfg(test)]

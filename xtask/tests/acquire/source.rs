@@ -50,7 +50,7 @@ fn without_a_network_every_candidate_is_told_and_what_to_do() {
         "E: Could not resolve the mirror",
         "kernel.org",
         "curl: (6) Could not resolve host",
-        "--from PATH",
+        "point --from at",
     ] {
         assert!(told.contains(part), "{part:?} is not in: {told}");
     }
@@ -219,4 +219,25 @@ fn a_full_disk_while_unpacking_is_told_and_leaves_no_entry() {
     assert_eq!(code, Some(2), "{told}");
     assert!(told.contains("the disk that holds") && told.contains("is full: free some space"), "{told}");
     assert!(!told.contains(".partial"), "{told}");
+}
+
+/// A mirror that has the package in a later version, which has no hash in `patches/base.toml`.
+const LATER_APT: &str = r#"
+case "$*" in
+*=*linux-source-7.3=*|*download*linux-source-7.3=*) echo "E: Version '1' for 'linux-source-7.3' was not found" >&2; exit 100;;
+*download*linux-source-7.3*) touch linux-source-7.3_7.3.9_all.deb;;
+esac
+"#;
+
+#[test]
+fn when_the_exact_package_is_gone_the_newest_of_the_series_is_taken() {
+    let scene = scene();
+    tree(&scene, "linux-7.3.9");
+    let pack = "mkdir -p usr/src && tar -cJf usr/src/linux-source-7.3.tar.xz linux-7.3.9 && tar -cf fsys.tar ./usr";
+    assert!(Command::new("sh").args(["-c", pack]).current_dir(scene.path("")).status().unwrap().success());
+    scene.tool("apt-get", LATER_APT).tool("dpkg-deb", "cat $SCENE/fsys.tar");
+    let (told, _) = get(&scene, None);
+    assert!(told.contains("the newest linux-source-7.3: 2 files") || told.contains("unpack linux-source"), "{told}");
+    assert!(!told.contains("cannot obtain the source"), "{told}");
+    assert_eq!(scene.cached("base").len(), 1, "{told}");
 }

@@ -6,6 +6,7 @@ mod check;
 mod export;
 mod lab;
 mod mail;
+mod mutants;
 mod odd_git;
 mod refresh;
 mod round_trip;

@@ -2,6 +2,7 @@
 
 mod check;
 mod mail;
+mod rebase;
 mod refresh;
 mod status;
 mod verify;
@@ -26,6 +27,7 @@ pub struct Series {
 enum Command {
     Status(status::Status),
     Check(check::Check),
+    Rebase(rebase::Rebase),
     Refresh(refresh::Refresh),
     Verify(verify::Verify),
     Mail(mail::Mail),
@@ -36,6 +38,7 @@ impl Task for Series {
         match self.command {
             Command::Status(task) => task.run(ctx),
             Command::Check(task) => task.run(ctx),
+            Command::Rebase(task) => task.run(ctx),
             Command::Refresh(task) => task.run(ctx),
             Command::Verify(task) => task.run(ctx),
             Command::Mail(task) => task.run(ctx),
