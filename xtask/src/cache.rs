@@ -25,11 +25,6 @@ const POLL: Duration = Duration::from_millis(100);
 ///
 /// `make` is given an empty folder to fill; `what` names the entry in messages, such as "the base
 /// of Linux 7.3.4".
-///
-/// # Errors
-///
-/// What `make` fails with, after its half-made entry has been removed, and what reading and writing
-/// the cache fails with; a full disk is named as such.
 pub fn entry(folder: &Path, key: &str, what: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let finished = folder.join(key);
     if let Ok(entry) = File::open(&finished) {
@@ -101,10 +96,6 @@ fn remove(path: &Path) -> Result<()> {
 }
 
 /// Removes the finished entry `path`, in one step for whoever looks at it.
-///
-/// # Errors
-///
-/// When it cannot be renamed or removed.
 pub fn discard(path: &Path) -> Result<()> {
     let going = path.with_extension("going");
     remove(&going)?;
@@ -184,10 +175,6 @@ pub struct Lock(File);
 impl Lock {
     /// Waits until no other run holds the lock file `path`, which is created if need be, and says so
     /// once if it has to wait. `what` names what the lock protects, such as "the kernel build".
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be created or locked, or on Ctrl-C.
     pub fn acquire(path: &Path, what: &str) -> Result<Self> {
         Self::wait(path, what, File::try_lock)
     }
@@ -262,10 +249,6 @@ impl Key {
 }
 
 /// The SHA-256 of what `reader` yields, in hexadecimal digits. `seen` is told of every piece's length in bytes.
-///
-/// # Errors
-///
-/// When reading fails, or on Ctrl-C.
 pub fn sha256(mut reader: impl Read, mut seen: impl FnMut(u64)) -> Result<String> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 18];

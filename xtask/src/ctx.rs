@@ -21,10 +21,6 @@ pub struct Ctx {
 impl Ctx {
     /// Finds the repository and the cache folder:
     /// `$LOOPFS_CACHE`, else `$XDG_CACHE_HOME/loopfs`, else `~/.cache/loopfs`.
-    ///
-    /// # Errors
-    ///
-    /// When no cache folder can be named because neither variable nor `HOME` is set.
     pub fn new(verbose: bool, no_install: bool) -> Result<Self> {
         let root = Self::package().parent().context("xtask is not inside a repository")?.to_owned();
         let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
@@ -50,10 +46,6 @@ impl Ctx {
     }
 
     /// Has cargo build this program from the clone it was started in: to cargo, the program of the other clone is as new.
-    ///
-    /// # Errors
-    ///
-    /// When the time of a file in the clone cannot be changed.
     pub fn outdate() -> Result<()> {
         let file = Self::package().join("src/main.rs");
         let touch =

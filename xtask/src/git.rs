@@ -121,56 +121,32 @@ impl Git {
     }
 
     /// Runs git with `args` and returns what it printed.
-    ///
-    /// # Errors
-    ///
-    /// When git cannot be started or does not exit with 0.
     pub fn read<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<String> {
         process::read(self.command().args(args), self.verbose)
     }
 
     /// Runs git with `args` and returns what it printed as one line, without the line end.
-    ///
-    /// # Errors
-    ///
-    /// As [`Git::read`].
     pub fn line<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<String> {
         Ok(self.read(args)?.trim_end().to_owned())
     }
 
     /// Runs git with `args`, `input` on its standard input, and returns its output bytes.
-    ///
-    /// # Errors
-    ///
-    /// As [`Git::read`].
     pub fn feed<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>, input: &[u8]) -> Result<Vec<u8>> {
         process::feed(self.command().args(args), input, self.verbose)
     }
 
     /// The commit `rev` names, if there is one.
-    ///
-    /// # Errors
-    ///
-    /// When git cannot be started.
     pub fn commit(&self, rev: &str) -> Result<Option<String>> {
         self.object(&format!("{rev}^{{commit}}"))
     }
 
     /// The object `rev` names, if there is one.
-    ///
-    /// # Errors
-    ///
-    /// When git cannot be started.
     pub fn object(&self, rev: &str) -> Result<Option<String>> {
         let output = self.attempt(["rev-parse", "--verify", "--quiet", rev])?;
         Ok(output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim_end().to_owned()))
     }
 
     /// Runs git with `args` whatever its exit code: the caller judges.
-    ///
-    /// # Errors
-    ///
-    /// When git cannot be started.
     pub fn attempt<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<Output> {
         process::attempt(self.command().args(args), self.verbose)
     }

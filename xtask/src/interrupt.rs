@@ -21,10 +21,6 @@ static SIGNALS: AtomicU32 = AtomicU32::new(0);
 static GROUPS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
 /// Takes over SIGINT, SIGTERM and SIGHUP. Call it once, at the start of `main`.
-///
-/// # Errors
-///
-/// When a handler is installed already.
 pub fn install() -> Result<()> {
     ctrlc::set_handler(|| {
         let signal = if SIGNALS.fetch_add(1, Ordering::SeqCst) == 0 { Signal::SIGTERM } else { Signal::SIGKILL };

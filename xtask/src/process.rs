@@ -229,10 +229,6 @@ fn start(command: &Command, expression: &Expression, verbose: bool) -> Result<Ru
 
 impl Running {
     /// Waits for the end of the child. Our end of its pipe must have been dropped, or it may wait for us.
-    ///
-    /// # Errors
-    ///
-    /// When it exits with anything but 0, as [`read`].
     pub fn finish(self) -> Result<()> {
         let output = self.handle.wait().with_context(|| format!("cannot wait for `{}`", self.line))?;
         self.group.ended();

@@ -64,10 +64,6 @@ pub struct Console {
 
 impl Console {
     /// A console whose output goes to a new file at `path`.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be created.
     pub fn record_to(path: &Path) -> Result<Self> {
         let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
         Ok(Self { partial: Vec::new(), file, path: path.to_owned(), written: 0 })
@@ -79,10 +75,6 @@ impl Console {
     }
 
     /// Takes what the guest printed next and returns the lines that it ends.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be written, for one because the disk is full.
     pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<String>> {
         self.record(bytes).with_context(|| format!("cannot write {}", self.path.display()))?;
         let mut lines = Vec::new();

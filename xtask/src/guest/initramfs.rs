@@ -82,10 +82,6 @@ impl Initramfs {
 
     /// Writes the archive to a file in `folder` that is named by its content, unless it is there
     /// already, and returns its path.
-    ///
-    /// # Errors
-    ///
-    /// When a file that goes in cannot be read, or the archive cannot be written.
     pub fn write_to(&self, folder: &Path) -> Result<PathBuf> {
         let archive = self.to_bytes()?;
         let path = folder.join(format!("{}.cpio", Key::default().with(&archive).name()));

@@ -58,10 +58,6 @@ struct Verdict {
 pub const KVM: &str = "/dev/kvm";
 
 /// Decides on the accelerator. `device` is [`KVM`]; `machine` is what a probe boots, whatever its own accelerator.
-///
-/// # Errors
-///
-/// When KVM was asked for by name and does not work: then nothing else will do.
 pub fn decide(
     choice: Choice,
     device: &Path,

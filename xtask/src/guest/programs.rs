@@ -94,10 +94,6 @@ const PROGRAMS: &[&str] = &[
 const FOLDERS: [&str; 4] = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
 
 /// Adds a shell and the programs, with the libraries they load.
-///
-/// # Errors
-///
-/// When what a program loads cannot be found out.
 pub fn add(root: &mut Initramfs, verbose: bool) -> Result<()> {
     let mut dynamic = Vec::new();
     for name in SHELLS.iter().chain(PROGRAMS) {
@@ -125,10 +121,6 @@ pub fn add(root: &mut Initramfs, verbose: bool) -> Result<()> {
 }
 
 /// Adds the file or folder `from` as `to`, a path from the root on; with `libraries`, also those that its programs load.
-///
-/// # Errors
-///
-/// When something in it cannot be read.
 pub fn add_path(root: &mut Initramfs, from: &Path, to: &str, libraries: bool, verbose: bool) -> Result<()> {
     let mut programs = Vec::new();
     add_tree(root, from, to.trim_start_matches('/'), &mut programs)?;

@@ -30,30 +30,18 @@ impl Qmp {
     }
 
     /// Runs one command and returns what it answers.
-    ///
-    /// # Errors
-    ///
-    /// When QEMU refuses, does not answer within seconds, or is gone.
     pub fn execute(&mut self, command: &str, arguments: Value) -> Result<Value> {
         self.greet()?;
         self.request(command, arguments, None)
     }
 
     /// Gives QEMU a descriptor by the name `name`, for commands that take `fd:NAME`.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Qmp::execute`].
     pub fn give(&mut self, name: &str, fd: &impl AsRawFd) -> Result<()> {
         self.greet()?;
         self.request("getfd", json!({ "fdname": name }), Some(fd.as_raw_fd())).map(drop)
     }
 
     /// Runs a command of QEMU's monitor for people and returns what it prints.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Qmp::execute`].
     pub fn human(&mut self, command: &str) -> Result<String> {
         let answer = self.execute("human-monitor-command", json!({ "command-line": command }))?;
         Ok(answer.as_str().unwrap_or_default().to_owned())

@@ -108,10 +108,6 @@ impl Theirs {
 
 impl Guest {
     /// Starts `machine`; from the state that `incoming` yields, if there is one.
-    ///
-    /// # Errors
-    ///
-    /// When QEMU cannot be started. What it refuses itself shows as an early [`Input::Ended`].
     pub fn start(qemu: &Qemu, machine: &Machine, incoming: Option<&UnixStream>, verbose: bool) -> Result<Self> {
         let mut theirs = Theirs::default();
         let (console, console_fd) = theirs.pair()?;
@@ -182,29 +178,17 @@ impl Guest {
     }
 
     /// Sends a command over the control port.
-    ///
-    /// # Errors
-    ///
-    /// When QEMU is gone. The next input tells.
     pub fn send(&mut self, line: &str) -> io::Result<()> {
         write_all(&mut self.control.socket, line.as_bytes())
     }
 
     /// Types a key of the kernel's emergency menu (`Documentation/admin-guide/sysrq.rst`) on the console.
-    ///
-    /// # Errors
-    ///
-    /// When QEMU does not answer.
     pub fn sysrq(&mut self, key: char) -> Result<()> {
         self.qmp.execute("chardev-send-break", serde_json::json!({ "id": "console" }))?;
         write_all(&mut self.console.socket, key.to_string().as_bytes()).context("cannot type on the console")
     }
 
     /// Passes bytes on to the program's standard input; returns how many it took.
-    ///
-    /// # Errors
-    ///
-    /// When QEMU is gone.
     pub fn feed(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let Some(streams) = &mut self.streams else { return Ok(bytes.len()) };
         match streams.stdin.socket.write(bytes) {

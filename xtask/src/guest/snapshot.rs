@@ -27,10 +27,6 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Reads the state of `guest`, which waits for a command, and ends it.
-    ///
-    /// # Errors
-    ///
-    /// When QEMU cannot tell it.
     pub fn take(mut guest: Guest) -> Result<Self> {
         let (mut ours, theirs) = UnixStream::pair().context("cannot make a socket for the guest's state")?;
         let qmp = guest.qmp();

@@ -52,10 +52,6 @@ pub struct Wanted {
 
 impl Wanted {
     /// The symbols of the fragments for `flavour` in the repository `root`.
-    ///
-    /// # Errors
-    ///
-    /// When a fragment cannot be read or has a line that is no symbol with a reason.
     pub fn read(root: &Path, flavour: Flavour) -> Result<Self> {
         let mut wanted = Self::default();
         for name in ["base".to_owned(), flavour.to_string()] {
@@ -116,10 +112,6 @@ impl Wanted {
     }
 
     /// The text of a whole answer to `make allnoconfig` in `tree`.
-    ///
-    /// # Errors
-    ///
-    /// When the tree's own fragments cannot be read.
     pub fn answer(&self, tree: &Path) -> Result<String> {
         let mut text = String::new();
         for name in TINY {
@@ -130,10 +122,6 @@ impl Wanted {
     }
 
     /// Fails unless the final configuration `config` has every symbol as it is wanted.
-    ///
-    /// # Errors
-    ///
-    /// Which symbols are lost, who asked for them, and what the Kconfig files of `tree` say they depend on.
     pub fn verify(&self, config: &str, tree: &Path) -> Result<()> {
         let final_values = values(config);
         let mut lost = String::new();

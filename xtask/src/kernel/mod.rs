@@ -98,10 +98,6 @@ pub fn build(ctx: &Ctx, toolchain: &Toolchain, request: &Request<'_>) -> Result<
 ///
 /// Make runs in the folder `name`, so that kernels which are built in turn do not undo each other's work. With `whole`,
 /// everything is compiled, and not only what changed since the last build there.
-///
-/// # Errors
-///
-/// As [`build`].
 pub fn build_watched(
     ctx: &Ctx,
     toolchain: &Toolchain,

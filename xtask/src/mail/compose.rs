@@ -14,7 +14,6 @@ pub struct Series {
     pub rfc: bool,
     /// Who submits.
     pub submitter: Person,
-    /// The patches.
     pub patches: Vec<Part>,
 }
 
@@ -23,7 +22,6 @@ pub struct Series {
 pub struct Part {
     /// Number and subject part of its name.
     pub stem: String,
-    /// The subject.
     pub subject: String,
     /// The value of its `Date:` header.
     pub date: String,

@@ -54,10 +54,6 @@ impl Gates {
     }
 
     /// Judges `gate` by `verdict`, which is not asked if the gate is switched off.
-    ///
-    /// # Errors
-    ///
-    /// When the gate cannot be judged.
     pub fn judge(&mut self, gate: Gate, verdict: impl FnOnce() -> Result<Verdict>) -> Result<()> {
         let verdict = if self.skip.contains(&gate) { Verdict::LeftOut } else { verdict()? };
         self.verdicts.push((gate, verdict));

@@ -12,7 +12,6 @@ use crate::{ctx::Ctx, error::Failure, process};
 pub struct Person {
     /// The name; empty for a list.
     pub name: String,
-    /// The address.
     pub address: String,
 }
 
@@ -114,10 +113,6 @@ fn add(list: &mut Vec<Person>, person: &Person) {
 }
 
 /// Asks the `get_maintainer.pl` of the kernel in `tree` who is concerned with a patch, by MAINTAINERS alone.
-///
-/// # Errors
-///
-/// When the script does not run.
 pub fn maintainers(ctx: &Ctx, tree: &Path, patch: &str) -> Result<People> {
     let mail = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
     fs::write(mail.path(), patch).context("cannot write a temporary file")?;

@@ -62,10 +62,6 @@ pub struct Laboratory<'a> {
 }
 
 /// Tries `mutants`, and returns what became of each, in their order.
-///
-/// # Errors
-///
-/// On Ctrl-C, when a mutant names a case that does not exist, or when no guest can be started.
 pub fn run(lab: &Laboratory<'_>, mutants: &[Mutant]) -> Result<Vec<(Mutant, Fate)>> {
     for mutant in mutants {
         mutant.check(lab.cases)?;
@@ -137,10 +133,6 @@ fn conclude(lab: &Laboratory<'_>, mutant: &Mutant, ready: Ready) -> Result<(Muta
 }
 
 /// The mutants of the repository that `filters` choose by a part of their name, line or cases; all without a filter.
-///
-/// # Errors
-///
-/// When a file is not a mutant, or a filter chooses none.
 pub fn select(ctx: &Ctx, filters: &[String]) -> Result<Vec<Mutant>> {
     let folder = ctx.root().join(mutant::FOLDER);
     let list = fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?;

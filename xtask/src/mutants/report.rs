@@ -55,10 +55,6 @@ fn short(path: &str) -> &str {
 }
 
 /// Writes the table of `mutants` into COVERAGE.md of the clone at `root`.
-///
-/// # Errors
-///
-/// When the file cannot be read or written, or has lost its marks.
 pub fn write(root: &Path, mutants: &[Mutant]) -> Result<()> {
     let path = root.join(FILE);
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {FILE}"))?;

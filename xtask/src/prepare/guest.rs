@@ -138,10 +138,6 @@ impl Prepared {
 
 impl Parts {
     /// The suite's program: the one named, or one just built.
-    ///
-    /// # Errors
-    ///
-    /// As for [`binary::build`].
     pub fn suite(&self, ctx: &Ctx) -> Result<PathBuf> {
         match &self.suite {
             Some(program) => existing(program, "the suite"),
@@ -150,10 +146,6 @@ impl Parts {
     }
 
     /// Builds or finds all that a guest with the root `root` needs, to run with TCG; `cases` decide symbols of the kernel.
-    ///
-    /// # Errors
-    ///
-    /// Whatever is missing or fails, each with what to do.
     pub fn prepare(&self, ctx: &Ctx, flavour: Flavour, root: &Initramfs, cases: &[CaseInfo]) -> Result<Prepared> {
         // All at once, and before the long build.
         let mut purposes = Vec::new();
@@ -208,10 +200,6 @@ impl GuestOptions {
     }
 
     /// As [`Parts::suite`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
     pub fn suite(&self, ctx: &Ctx) -> Result<PathBuf> {
         self.parts.suite(ctx)
     }
@@ -232,10 +220,6 @@ impl GuestOptions {
     }
 
     /// As [`Parts::prepare`], with the accelerator decided on; also returns what the person should know about it.
-    ///
-    /// # Errors
-    ///
-    /// As there, and when KVM was asked for by name and does not work.
     pub fn prepare(
         &self,
         ctx: &Ctx,

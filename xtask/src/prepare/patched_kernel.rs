@@ -39,10 +39,6 @@ pub struct Order<'a> {
 
 /// Gets the source, applies the series, finds or installs the tools and builds the kernel; each step
 /// only as far as the cache does not have it.
-///
-/// # Errors
-///
-/// What the steps fail with: see [`patched_tree`], [`Toolchain::ensure`] and [`build`].
 pub fn build_patched(ctx: &Ctx, order: &Order<'_>) -> Result<Built> {
     // Before anything is downloaded or installed that could not be used.
     cache::check_path(ctx.cache())?;
@@ -59,10 +55,6 @@ pub fn build_patched(ctx: &Ctx, order: &Order<'_>) -> Result<Built> {
 }
 
 /// Gets the source, from `from` or the first candidate that can be had, and applies the series.
-///
-/// # Errors
-///
-/// What [`install::ensure`], [`source::base`] and [`tree::prepare_tree`] fail with.
 pub fn patched_tree(ctx: &Ctx, from: Option<&Path>) -> Result<Tree> {
     install::ensure(ctx, &[Purpose::Source], Minimum::default())?;
     let base = source::base(ctx, from)?;
@@ -70,10 +62,6 @@ pub fn patched_tree(ctx: &Ctx, from: Option<&Path>) -> Result<Tree> {
 }
 
 /// The symbols of the fragments, and those of the cases.
-///
-/// # Errors
-///
-/// What [`Wanted::read`] fails with.
 pub fn wanted(ctx: &Ctx, order: &Order<'_>) -> Result<Wanted> {
     let mut wanted = Wanted::read(ctx.root(), order.flavour)?;
     for case in order.cases {

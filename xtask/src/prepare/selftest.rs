@@ -23,10 +23,6 @@ const FOLDER: &str = "tools/testing/selftests/filesystems/loopfs";
 const PROGRAM: &str = "loopfs_test";
 
 /// Gets the source, applies the series and builds the program; each step only as far as the cache does not have it.
-///
-/// # Errors
-///
-/// As [`patched_kernel::patched_tree`], [`Toolchain::ensure`] and [`build`].
 pub fn build_patched(ctx: &Ctx, order: &Order<'_>) -> Result<PathBuf> {
     let wanted = patched_kernel::wanted(ctx, order)?;
     let tree = patched_kernel::patched_tree(ctx, order.from)?;

@@ -134,10 +134,6 @@ pub enum Class {
 
 /// Tries each of `patches` on `base` in its turn. Where one conflicts, its side is taken, so that those behind it are
 /// judged by what they change themselves; one that does not go on even so is left out.
-///
-/// # Errors
-///
-/// When git cannot do its work for other reasons than the patches.
 pub fn classify(scratch: &Scratch, base: &str, patches: &[Input]) -> Result<Vec<Class>> {
     let parsed: Vec<_> = patches.iter().map(|input| Patch::parse(&input.text)).collect();
     scratch.check_out(base, &touched(parsed.iter().flatten()))?;
@@ -255,10 +251,6 @@ fn fits(git: &Git, file: &FileChange, hunk: &Hunk) -> Result<bool> {
 }
 
 /// The tree object of `commit`.
-///
-/// # Errors
-///
-/// When `commit` cannot be read.
 pub fn tree_of(git: &Git, commit: &str) -> Result<String> {
     git.line(["rev-parse", "--verify", "--quiet", &format!("{commit}^{{tree}}")])
 }

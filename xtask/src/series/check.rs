@@ -55,10 +55,6 @@ pub struct Report {
 }
 
 /// Checks `patches/` and `rust/` against `base`.
-///
-/// # Errors
-///
-/// When files or the base cannot be read; what is wrong with the series is in the report.
 pub fn check(ctx: &Ctx, base: &Base) -> Result<Report> {
     let _series = folder::lock(ctx)?;
     let folder = Folder::read(&ctx.root().join(PATCHES))?;

@@ -49,10 +49,6 @@ struct File {
 }
 
 /// Reads the justified complaints; none, if there is no file of them.
-///
-/// # Errors
-///
-/// When the file is malformed or an exception has no reason.
 pub fn exceptions(ctx: &Ctx) -> Result<Vec<Exception>> {
     let path = ctx.root().join(EXCEPTIONS);
     if !path.exists() {
@@ -64,10 +60,6 @@ pub fn exceptions(ctx: &Ctx) -> Result<Vec<Exception>> {
 }
 
 /// Runs the checkpatch of the kernel in `tree` on the text of a patch. Without `signed_off`, a missing sign-off is fine.
-///
-/// # Errors
-///
-/// When there is no checkpatch in `tree`, or no Perl.
 pub fn run(ctx: &Ctx, tree: &Path, patch: &str, signed_off: bool) -> Result<Vec<Complaint>> {
     let mail = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
     fs::write(mail.path(), patch).context("cannot write a temporary file")?;

@@ -48,10 +48,6 @@ impl Changes {
     }
 
     /// Makes the changes below `root`, by way of the journal `journal`.
-    ///
-    /// # Errors
-    ///
-    /// When a file cannot be written or deleted.
     pub fn commit(&self, root: &Path, journal: &Path) -> Result<()> {
         if self.is_empty() {
             return Ok(());
@@ -77,10 +73,6 @@ struct Step {
 }
 
 /// Finishes what an interrupted [`Changes::commit`] has left; returns whether there was something.
-///
-/// # Errors
-///
-/// When a file was changed by somebody else since, or cannot be written.
 pub fn recover(root: &Path, journal: &Path) -> Result<bool> {
     if !journal.exists() {
         return Ok(false);
@@ -120,10 +112,6 @@ fn content(path: &Path) -> Option<Vec<u8>> {
 }
 
 /// The files below `folders` of `root`, relative to it, sorted; missing folders are empty.
-///
-/// # Errors
-///
-/// When a folder cannot be listed.
 pub fn files_under(root: &Path, folders: impl IntoIterator<Item = String>) -> Result<Vec<String>> {
     let mut found = Vec::new();
     let mut waiting: Vec<PathBuf> = folders.into_iter().map(PathBuf::from).collect();

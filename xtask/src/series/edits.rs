@@ -40,10 +40,6 @@ impl Edits {
     ///
     /// Which side has changed is told by the commit that is checked out in this repository, where both agree. Without
     /// one, `rust/` counts as edited, except for files it lacks.
-    ///
-    /// # Errors
-    ///
-    /// When a file cannot be read.
     pub fn find(ctx: &Ctx, series: &BTreeMap<String, Vec<u8>>) -> Result<Self> {
         let present = mirrored_files(ctx.root())?;
         let clone = Git::new(ctx.root(), ctx.verbose);
@@ -76,10 +72,6 @@ impl Edits {
 }
 
 /// The mirrored files below `root`, by path.
-///
-/// # Errors
-///
-/// When one cannot be read.
 pub fn mirrored_files(root: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     files_under(root, mirror::mirrored())?
         .into_iter()

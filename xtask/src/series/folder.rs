@@ -144,10 +144,6 @@ impl Folder {
 }
 
 /// Waits until no other run works on `patches/` and `rust/`, and finishes what an interrupted one has left.
-///
-/// # Errors
-///
-/// When the cache cannot be written, or on Ctrl-C.
 pub fn lock(ctx: &Ctx) -> Result<Lock> {
     let state = state_dir(ctx);
     fs::create_dir_all(&state).with_context(|| format!("cannot make {}", state.display()))?;
@@ -175,10 +171,6 @@ pub fn inputs(folder: &Folder) -> Vec<Input> {
 }
 
 /// The patches of [`EXAMPLE`] in `dir`, each to be applied for itself.
-///
-/// # Errors
-///
-/// When one cannot be read.
 pub fn examples(dir: &Path) -> Result<Vec<Input>> {
     let dir = dir.join(EXAMPLE);
     if !dir.exists() {

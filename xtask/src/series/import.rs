@@ -35,10 +35,6 @@ impl fmt::Display for Outcome {
 }
 
 /// Exports `base..branch` of the repository `repo`.
-///
-/// # Errors
-///
-/// When a revision is unknown, or a commit cannot be a patch of the series; then nothing is written.
 pub fn from_branch(ctx: &Ctx, repo: &Path, base: &str, branch: &str) -> Result<Outcome> {
     let _series = folder::lock(ctx)?;
     let theirs = Git::new(repo, ctx.verbose);

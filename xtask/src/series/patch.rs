@@ -142,10 +142,6 @@ pub struct Patch {
 
 impl Patch {
     /// Takes the text of a patch file apart.
-    ///
-    /// # Errors
-    ///
-    /// The first [`Problem`] found; later ones may follow from it.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         if let Some(line) = text.split('\n').position(|line| line.ends_with('\r')) {
             return Err(Problem::Crlf { line: line + 1 });
@@ -421,10 +417,6 @@ fn ranges(header: &str) -> Option<(Range, Range)> {
 }
 
 /// Takes a unified diff without a mail around it apart.
-///
-/// # Errors
-///
-/// As [`Patch::parse`].
 pub fn parse_diff(text: &str) -> Result<Vec<FileChange>, Problem> {
     Diff::new(text, 0).files()
 }

@@ -25,10 +25,6 @@ pub struct Moved {
 }
 
 /// Carries the series from `old` over to `new`, and writes that into `patches/base.toml`.
-///
-/// # Errors
-///
-/// On a conflict, as [`refresh::refresh`]; with `resume`, it goes on after that.
 pub fn rebase(ctx: &Ctx, old: &Base, new: &Base, resume: bool) -> Result<Moved> {
     let outcome = if resume {
         refresh::resume(ctx, new)?

@@ -101,10 +101,6 @@ pub fn refresh(ctx: &Ctx, base: &Base, origin: Option<&Base>, options: Options) 
 }
 
 /// Goes on after a person has resolved a conflict.
-///
-/// # Errors
-///
-/// As [`refresh`], or when no refresh has stopped, or `patches/` or `rust/` have changed since.
 pub fn resume(ctx: &Ctx, base: &Base) -> Result<Outcome> {
     let work = WorkTree::existing(ctx, base)?;
     let mut run = Run::resume(ctx, base, work)?;
@@ -137,10 +133,6 @@ pub fn resume(ctx: &Ctx, base: &Base) -> Result<Outcome> {
 }
 
 /// Forgets a refresh that has stopped; `patches/`, `rust/` and the work tree were not touched by it.
-///
-/// # Errors
-///
-/// When the cache cannot be written.
 pub fn abort(ctx: &Ctx) -> Result<()> {
     let _series = folder::lock(ctx)?;
     let dir = state_dir(ctx).join(REFRESH);

@@ -20,10 +20,6 @@ pub struct Scratch {
 
 impl Scratch {
     /// Makes an empty one that sees the objects of the repositories `lenders` and is gone when dropped.
-    ///
-    /// # Errors
-    ///
-    /// When the cache cannot be written or a lender is no repository.
     pub fn new(ctx: &Ctx, lenders: &[&Path]) -> Result<Self> {
         let parent = ctx.cache().join("tmp");
         fs::create_dir_all(&parent).with_context(|| format!("cannot make {}", parent.display()))?;
@@ -39,10 +35,6 @@ impl Scratch {
     }
 
     /// Makes an empty one in the folder `dir`, where it stays.
-    ///
-    /// # Errors
-    ///
-    /// As [`Scratch::new`].
     pub fn lasting(ctx: &Ctx, dir: &Path, lenders: &[&Path]) -> Result<Self> {
         fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let scratch = Self::existing(ctx, dir);
@@ -67,10 +59,6 @@ impl Scratch {
     }
 
     /// Puts branch `loopfs` at `commit` and checks out `paths` of it, and nothing else.
-    ///
-    /// # Errors
-    ///
-    /// When `commit` cannot be read.
     pub fn check_out(&self, commit: &str, paths: &BTreeSet<String>) -> Result<()> {
         let patterns: String = paths.iter().map(|path| format!("/{}\n", escape(path))).collect();
         let info = self.path().join(".git/info");
@@ -99,10 +87,6 @@ fn remove_left_over(parent: &Path) {
 }
 
 /// Makes `git`'s folder a repository that sees the objects of `lenders`.
-///
-/// # Errors
-///
-/// When the folder cannot be written or a lender is no repository.
 pub fn init(git: &Git, lenders: &[&Path]) -> Result<()> {
     git.read(["init", "-q"])?;
     let mut alternates = String::new();

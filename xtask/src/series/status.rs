@@ -50,10 +50,6 @@ impl Status {
 }
 
 /// Tries the series on `base`. The objects of `also` help the three-way merge: the base the patches were made for.
-///
-/// # Errors
-///
-/// When files or the base cannot be read.
 pub fn status(ctx: &Ctx, base: &Base, also: Option<&Base>) -> Result<Status> {
     let _series = folder::lock(ctx)?;
     let folder = Folder::read(&ctx.root().join(PATCHES))?;

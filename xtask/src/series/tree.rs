@@ -132,10 +132,6 @@ pub fn prepare_prefix(ctx: &Ctx, base: &Base, count: usize) -> Result<Tree> {
 
 /// As [`prepare_prefix`]; with `prompt`, the option for loopfs gets a prompt if it has none yet, so that what it
 /// builds can be tried before the patch that offers it.
-///
-/// # Errors
-///
-/// As [`prepare_prefix`].
 pub fn prepare_trial(ctx: &Ctx, base: &Base, count: usize, prompt: bool) -> Result<Tree> {
     let (work, mut lock) = WorkTree::open(ctx, base, PREFIX)?;
     let _series = folder::lock(ctx)?;
@@ -191,7 +187,6 @@ pub fn prepare_mutant(ctx: &Ctx, base: &Base, diff: &str) -> Result<Result<Tree,
 /// One prefix of the series, without its tree being moved there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prefix {
-    /// Its commit.
     pub commit: String,
     /// Its git tree: equal ones are equal sources.
     pub tree: String,
@@ -220,10 +215,6 @@ pub fn prefixes(ctx: &Ctx, base: &Base) -> Result<Vec<Prefix>> {
 }
 
 /// The folder of the tree that [`prepare_prefix`] moves, at whatever prefix it is.
-///
-/// # Errors
-///
-/// As [`prepare_prefix`], which makes it if need be.
 pub fn any_prefix(ctx: &Ctx, base: &Base) -> Result<PathBuf> {
     let path = home(ctx, base).join(PREFIX);
     if path.join("Makefile").exists() { Ok(path) } else { Ok(prepare_prefix(ctx, base, 0)?.path) }
@@ -232,10 +223,6 @@ pub fn any_prefix(ctx: &Ctx, base: &Base) -> Result<PathBuf> {
 /// Puts what a person did in the work tree aside, where `git log` finds it, so that the tree can be moved again.
 ///
 /// Returns the name of the ref that keeps it, or nothing if there was no such work.
-///
-/// # Errors
-///
-/// When git fails.
 pub fn discard(ctx: &Ctx, base: &Base) -> Result<Option<String>> {
     let (work, mut lock) = WorkTree::open(ctx, base, MAIN)?;
     let Some(theirs) = work.theirs()? else { return Ok(None) };

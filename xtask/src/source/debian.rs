@@ -25,11 +25,6 @@ use crate::{
 /// Downloads `package` and puts the tarball in it, verified, into `folder`; returns where it is.
 ///
 /// apt checks the index against the archive's signature and the package against the index.
-///
-/// # Errors
-///
-/// When this machine has no Debian mirror, the mirror does not answer or does not have the package,
-/// or the hash is wrong.
 pub fn fetch(ctx: &Ctx, package: &Package, folder: &Path) -> Result<PathBuf> {
     let mirror = sources::mirror(Path::new("/etc"))?;
     let apt = Apt::new(&ctx.cache().join("apt"), &mirror, &package.suite, ctx.verbose)?;

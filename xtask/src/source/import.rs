@@ -50,11 +50,6 @@ pub struct GitGone(#[source] io::Error);
 
 impl Files<'_> {
     /// Adds the file `path`, relative to the top of the tree, with the `length` bytes that `content` yields.
-    ///
-    /// # Errors
-    ///
-    /// When `content` cannot be read or ends early ([`GitGone`] is not among the causes), or git
-    /// does not take it ([`GitGone`] is).
     pub fn add(&mut self, path: &Path, kind: Kind, length: u64, content: &mut dyn Read) -> Result<()> {
         interrupt::check()?;
         self.write(format!("M {} inline ", kind.mode()).as_bytes())?;
@@ -104,10 +99,6 @@ fn quoted(path: &[u8]) -> Vec<u8> {
 ///
 /// `title` is the commit's message. Author, committer and date are fixed, so equal files make an
 /// equal commit on every machine. Returns the number of files.
-///
-/// # Errors
-///
-/// What `feed` fails with, what git fails with, or that there was no file at all.
 pub fn import(
     repo: &Path,
     title: &str,

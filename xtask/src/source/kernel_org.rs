@@ -32,10 +32,6 @@ impl Site {
 
 /// Downloads the tarball of `version` into `folder` and returns where it is, verified against the
 /// list the site publishes and, where given, against `sha256`.
-///
-/// # Errors
-///
-/// When the site cannot be reached or does not have it, or the hash is wrong.
 pub fn fetch(site: &Site, version: &str, sha256: Option<&str>, folder: &Path, verbose: bool) -> Result<PathBuf> {
     let major = version.split('.').next().unwrap_or_default();
     let name = format!("linux-{}.tar.xz", version.strip_suffix(".0").unwrap_or(version));

@@ -23,10 +23,6 @@ use crate::{
 
 /// The base that is at `path`. A git tree is used where it is, at its `HEAD`; a tarball or a folder
 /// is imported into the cache.
-///
-/// # Errors
-///
-/// When there is nothing at `path`, or it is no kernel source, or it cannot be imported.
 pub fn base(ctx: &Ctx, path: &Path) -> Result<Base> {
     let path = path
         .canonicalize()

@@ -39,10 +39,6 @@ pub struct Base {
 
 impl Base {
     /// The base that `commit` of `repo` is.
-    ///
-    /// # Errors
-    ///
-    /// When there is no such commit, or it is no kernel tree.
     pub fn at(repo: &Path, commit: &str, verbose: bool) -> Result<Self> {
         let git = Git::new(repo, verbose);
         let commit = git
@@ -71,10 +67,6 @@ fn version(makefile: &str) -> Option<String> {
 
 /// Gets the base: what is at `from` (a git tree, a tarball or a folder), or else the first candidate
 /// of `patches/base.toml` that can be had. Nothing is fetched that the cache has.
-///
-/// # Errors
-///
-/// Why no candidate can be had, or `from` cannot be used, and what to do.
 pub fn base(ctx: &Ctx, from: Option<&Path>) -> Result<Base> {
     let spec = Spec::read(&ctx.root().join(SPEC))?;
     let base = match from {
@@ -92,10 +84,6 @@ pub fn base(ctx: &Ctx, from: Option<&Path>) -> Result<Base> {
 }
 
 /// Gets Linux `version`, from `from` or kernel.org, whatever `patches/base.toml` says.
-///
-/// # Errors
-///
-/// Why it cannot be had.
 pub fn of_version(ctx: &Ctx, version: &str, from: Option<&Path>) -> Result<Base> {
     match from {
         Some(path) => local::base(ctx, path),
@@ -104,28 +92,16 @@ pub fn of_version(ctx: &Ctx, version: &str, from: Option<&Path>) -> Result<Base>
 }
 
 /// The other kernels that `patches/base.toml` knows.
-///
-/// # Errors
-///
-/// When the file cannot be read.
 pub fn others(ctx: &Ctx) -> Result<Vec<Other>> {
     Ok(Spec::read(&ctx.root().join(SPEC))?.others)
 }
 
 /// Gets another kernel, as [`base`] does.
-///
-/// # Errors
-///
-/// Why it cannot be had.
 pub fn other(ctx: &Ctx, other: &Other) -> Result<Base> {
     pinned(ctx, &other.version, &other.candidates)
 }
 
 /// The base, if the cache has it already.
-///
-/// # Errors
-///
-/// When `patches/base.toml` or the entry in the cache cannot be read.
 pub fn cached(ctx: &Ctx) -> Result<Option<Base>> {
     let spec = Spec::read(&ctx.root().join(SPEC))?;
     cached_of(ctx, &spec.version, &spec.candidates)

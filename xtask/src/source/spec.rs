@@ -79,10 +79,6 @@ pub struct Package {
 
 impl Spec {
     /// Reads the file `path`.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be read or does not say what it must.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read {}", path.display()))

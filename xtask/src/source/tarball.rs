@@ -28,10 +28,6 @@ fn decompressor(start: &[u8]) -> Option<&'static [&'static str]> {
 }
 
 /// Hands every file in the tarball `path` to `files`, without the folder that all of them are in.
-///
-/// # Errors
-///
-/// When the tarball is truncated, damaged or none, or `files` takes no more.
 pub fn feed(path: &Path, verbose: bool, files: &mut Files<'_>, progress: &Progress) -> Result<()> {
     let mut start = Vec::new();
     File::open(path)

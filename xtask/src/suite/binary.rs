@@ -12,10 +12,6 @@ const PACKAGE: &str = "loopfs-selftests";
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Builds the program for the guest, unless it is built already, and returns where it is.
-///
-/// # Errors
-///
-/// When it does not compile; the error ends with what the compiler says.
 pub fn build(ctx: &Ctx) -> Result<PathBuf> {
     let (sh, cargo, folder) = (process::shell_in(ctx.root())?, ctx.cargo(), target_dir(ctx));
     let command = cmd!(
@@ -55,10 +51,6 @@ fn executable(line: &str) -> Option<PathBuf> {
 
 /// The cases of the suite at `program` that are for the kernel `flavour`: those that run Debian's programs are for
 /// [`Flavour::Clients`], and all others for the others.
-///
-/// # Errors
-///
-/// When the program does not run here or is not the suite.
 pub fn cases(program: &Path, flavour: Flavour, verbose: bool) -> Result<Vec<CaseInfo>> {
     let sh = Shell::new()?;
     let json = process::read(&cmd!(sh, "{program} list --json").into(), verbose)?;

@@ -38,10 +38,6 @@ struct Difference {
 
 impl Differences {
     /// Those of the repository `root`.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be read, or names nobody of those that cases run as.
     pub fn read(root: &Path) -> Result<Self> {
         let text = fs::read_to_string(root.join(FILE)).with_context(|| format!("cannot read {FILE}"))?;
         Self::parse(&text)

@@ -30,7 +30,6 @@ use crate::{
 pub struct Setup {
     /// The QEMU that runs them.
     pub qemu: Qemu,
-    /// Their machine.
     pub machine: Machine,
     /// What must not be in a kernel log.
     pub detector: Detector,
@@ -105,10 +104,6 @@ enum Stop {
 
 impl Setup {
     /// Starts a guest with `cpus` CPUs, from a snapshot if there is one.
-    ///
-    /// # Errors
-    ///
-    /// When QEMU cannot be started, or the console cannot be recorded.
     pub fn start(&self, cpus: usize, snapshot: Option<&Snapshot>) -> Result<Session<'_>> {
         let machine = Machine { cpus, ..self.machine.clone() };
         let number = self.started.fetch_add(1, Ordering::Relaxed) + 1;
@@ -157,10 +152,6 @@ impl Setup {
 }
 
 /// Runs every round in one guest with `cpus` CPUs, and in another one where a case has killed the first.
-///
-/// # Errors
-///
-/// On Ctrl-C, when QEMU cannot be started, or when the disk is full.
 pub fn in_one_guest(
     setup: &Setup,
     cpus: usize,
@@ -270,10 +261,6 @@ fn report(result: TestResult, sink: &mut impl Sink) {
 }
 
 /// Runs every trial in a guest of its own with `cpus` CPUs; all of them start from the state of one that has booted.
-///
-/// # Errors
-///
-/// As for [`in_one_guest`], and when QEMU cannot write the state.
 pub fn in_a_guest_each(
     setup: &Setup,
     cpus: usize,

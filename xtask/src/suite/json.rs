@@ -33,10 +33,6 @@ pub struct Report<'run> {
 
 impl Report<'_> {
     /// Writes the report to `file`.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be written.
     pub fn write(&self, file: &Path) -> Result<()> {
         let what = || format!("cannot write {}", file.display());
         std::fs::write(file, serde_json::to_vec_pretty(self).with_context(what)?).with_context(what)

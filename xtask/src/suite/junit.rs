@@ -8,10 +8,6 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use crate::suite::outcome::{Outcome, TestResult};
 
 /// Writes `results` to `file`.
-///
-/// # Errors
-///
-/// When the file cannot be written.
 pub fn write(results: &[TestResult], config: &str, file: &Path) -> Result<()> {
     let what = || format!("cannot write {}", file.display());
     let xml = report(results, config).to_string().with_context(what)?;

@@ -16,10 +16,6 @@ use crate::suite::{
 pub const PROGRAM: &str = "usr/bin/loopfs_test";
 
 /// Runs the program in the guest of `session`, which was just started, and reports to `sink`. It may take `patience`.
-///
-/// # Errors
-///
-/// On Ctrl-C, or when the guest's console cannot be recorded.
 pub fn run(session: &mut Session<'_>, patience: Duration, sink: &mut impl Sink) -> Result<()> {
     let up = match session.boot()? {
         Ok(()) => {

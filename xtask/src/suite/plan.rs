@@ -6,7 +6,6 @@ use loopfs_protocol::{CaseInfo, trial_id};
 /// One case run as somebody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trial {
-    /// The case.
     pub case: CaseInfo,
     /// As whom.
     pub who: String,
@@ -21,10 +20,6 @@ impl Trial {
 
 /// The trials that `filters` choose: those whose name contains one of them, or that cover a line of
 /// SPEC.md of that name. All, if there is no filter.
-///
-/// # Errors
-///
-/// When a filter chooses nothing: that is a typing mistake, not a run without failures.
 pub fn select(cases: &[CaseInfo], filters: &[String]) -> Result<Vec<Trial>> {
     let all: Vec<Trial> = cases
         .iter()

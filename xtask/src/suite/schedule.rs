@@ -64,10 +64,6 @@ type Share = (usize, Vec<Trial>);
 
 impl Schedule {
     /// Runs `trials`, and returns when the last guest has ended.
-    ///
-    /// # Errors
-    ///
-    /// The first error of any guest, after all of them have ended.
     pub fn run(&self, setup: &Setup, trials: Vec<Trial>, sink: &Mutex<impl Sink + Send>) -> Result<()> {
         for group in self.groups(setup.debug, trials) {
             // Every thread starts its guests itself and lives longer than they do: a guest ends with the thread.

@@ -87,7 +87,6 @@ pub struct Session<'run> {
 pub struct CaseEnd {
     /// What the kernel said since the case before, which belongs to that one.
     pub before: Stretch,
-    /// The result.
     pub result: TestResult,
     /// The guest may run another case.
     pub alive: bool,
@@ -102,10 +101,6 @@ pub struct Stillborn {
 
 impl<'run> Session<'run> {
     /// Watches over `guest`, which was just started.
-    ///
-    /// # Errors
-    ///
-    /// When the console cannot be recorded at `log`.
     pub fn new(guest: Guest, log: &Path, detector: &'run Detector, deadlines: &'run Deadlines) -> Result<Self> {
         Ok(Self {
             guest,
@@ -161,10 +156,6 @@ impl<'run> Session<'run> {
     }
 
     /// Sets up a guest that has booted or was restored, and starts a KTAP stream of `cases` cases.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Session::boot`].
     pub fn greet(&mut self, cases: usize, missing: Missing) -> Result<Result<(), Stillborn>> {
         let end = match self.hello()? {
             None => self.plan(cases, missing)?,
@@ -174,10 +165,6 @@ impl<'run> Session<'run> {
     }
 
     /// Sets up a guest that has booted, to run programs.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Session::boot`].
     pub fn greet_for_programs(&mut self) -> Result<Result<(), Stillborn>> {
         let end = self.hello()?;
         self.stillborn_if(end)
@@ -211,10 +198,6 @@ impl<'run> Session<'run> {
     }
 
     /// Starts another KTAP stream of `cases` cases in a guest that has run some.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Session::boot`].
     pub fn plan_more(&mut self, cases: usize, missing: Missing) -> Result<bool> {
         Ok(self.plan(cases, missing)?.is_none())
     }
@@ -234,10 +217,6 @@ impl<'run> Session<'run> {
     }
 
     /// Runs one case to its end, whatever that is.
-    ///
-    /// # Errors
-    ///
-    /// On Ctrl-C, or when the disk is full.
     pub fn case(&mut self, trial: &Trial) -> Result<CaseEnd> {
         let id = trial.id();
         let deadline = self.deadlines.case(self.boot, trial.case.patience);
@@ -292,10 +271,6 @@ impl<'run> Session<'run> {
 
     /// Lets the guest do its last checks and end. Returns what the kernel said after the last case, which belongs to it,
     /// and the result of the checks.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Session::case`].
     pub fn finish(mut self, kmemleak: bool) -> Result<(Stretch, TestResult)> {
         self.send(&Command::Finish { kmemleak });
         let mut result = TestResult::own("end-of-run", Outcome::Pass, None);
@@ -479,22 +454,10 @@ pub trait Streams {
     /// What to wait for before [`Streams::read`] has something; nothing once the input has ended.
     fn input(&self) -> Option<BorrowedFd<'_>>;
     /// The next input, if there is some now; empty at its end.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be read, or the person wants to leave.
     fn read(&mut self) -> Result<Option<Vec<u8>>>;
     /// The program printed this.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be passed on.
     fn stdout(&mut self, bytes: &[u8]) -> Result<()>;
     /// The program printed this on its standard error.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be passed on.
     fn stderr(&mut self, bytes: &[u8]) -> Result<()>;
     /// The terminal's size, if it has changed.
     fn new_size(&mut self) -> Option<Window>;

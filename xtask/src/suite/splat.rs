@@ -16,7 +16,6 @@ use crate::reason::Reason;
 pub struct Splat {
     /// The name of the rule that found it.
     pub rule: String,
-    /// The line.
     pub line: String,
     /// The kernel is not to be trusted after it: the guest has to be replaced.
     pub fatal: bool,
@@ -60,11 +59,6 @@ struct Exception {
 
 impl Detector {
     /// Reads the rules from `file`.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be read, is not well-formed, has a rule without a reason, or none at all:
-    /// a log that nobody looked through must not pass for a clean one.
     pub fn from_file(file: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(file)
             .with_context(|| format!("cannot read the rules on kernel messages in {}", file.display()))?;

@@ -34,10 +34,6 @@ pub struct Terminal {
 
 impl Terminal {
     /// Takes over the streams; as a terminal if `interactive`.
-    ///
-    /// # Errors
-    ///
-    /// When the terminal cannot be made raw.
     pub fn open(interactive: bool) -> Result<Self> {
         let stdin = io::stdin();
         let mut before = None;

@@ -19,9 +19,5 @@ use crate::ctx::Ctx;
 /// One task: its command-line options and what it does.
 pub trait Task: clap::Args {
     /// Runs the task.
-    ///
-    /// # Errors
-    ///
-    /// What failed, on what, and what to do; a [`crate::error::Failure`] in the chain decides the exit code.
     fn run(self, ctx: &Ctx) -> Result<()>;
 }

@@ -20,10 +20,6 @@ use crate::{
 pub const VERSION: &str = "0.72.1";
 
 /// Finds a bindgen that is at least `minimum`: in `PATH`, or as [`build`] left it in `cache`.
-///
-/// # Errors
-///
-/// What is wrong with the one that was found, or that there is none.
 pub fn find(machine: &Machine, cache: &Path, minimum: Version) -> Result<PathBuf> {
     let built = folder(cache).join(entry()).join("bin/bindgen");
     let mut complaint = None;
@@ -43,10 +39,6 @@ pub fn find(machine: &Machine, cache: &Path, minimum: Version) -> Result<PathBuf
 }
 
 /// Has cargo build bindgen into the cache, where [`find`] finds it.
-///
-/// # Errors
-///
-/// When cargo cannot get or build it.
 pub fn build(ctx: &Ctx) -> Result<()> {
     let what = format!("bindgen {VERSION}");
     cache::entry(&folder(ctx.cache()), &entry(), &what, |half| {

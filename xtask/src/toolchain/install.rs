@@ -32,10 +32,6 @@ pub fn ensure(ctx: &Ctx, purposes: &[Purpose], minimum: Minimum) -> Result<()> {
 }
 
 /// As [`ensure`], on `machine`.
-///
-/// # Errors
-///
-/// As [`ensure`].
 pub fn ensure_on(ctx: &Ctx, machine: &Machine, purposes: &[Purpose], minimum: Minimum) -> Result<()> {
     let lacking = lacking(ctx, machine, purposes, minimum);
     if lacking.is_empty() {
@@ -75,10 +71,6 @@ fn refusal(ctx: &Ctx, lacking: &Lacking, reason: &str) -> anyhow::Error {
 }
 
 /// The one command that installs `needs`, for a person to type; nothing if there is none.
-///
-/// # Errors
-///
-/// When the package lists cannot be read.
 pub fn command_line(ctx: &Ctx, needs: &[&Need]) -> Result<Option<String>> {
     let lines = packages::read(ctx.root())?;
     let packages: Vec<String> =

@@ -18,7 +18,6 @@ const NEWEST: u32 = 40;
 pub struct Llvm {
     /// The compiler.
     pub clang: PathBuf,
-    /// Its version.
     pub version: Version,
     /// What follows the names of all its programs: `-22`, or nothing.
     pub suffix: String,
@@ -27,10 +26,6 @@ pub struct Llvm {
 }
 
 /// Finds the newest complete LLVM that is at least `minimum`.
-///
-/// # Errors
-///
-/// What the best one that was found lacks, or that there is none.
 pub fn find(machine: &Machine, minimum: Version) -> Result<Llvm> {
     let suffixes = (minimum.0[0]..=NEWEST).rev().map(|major| format!("-{major}")).chain([String::new()]);
     let mut complaint = None;

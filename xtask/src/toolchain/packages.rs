@@ -21,10 +21,6 @@ impl Line {
 }
 
 /// Reads every list in `ci/packages` of the repository `root`.
-///
-/// # Errors
-///
-/// When the folder or a list cannot be read.
 pub fn read(root: &Path) -> Result<Vec<Line>> {
     let folder = root.join("ci/packages");
     let failed = || format!("cannot read {}", folder.display());
@@ -40,10 +36,6 @@ pub fn read(root: &Path) -> Result<Vec<Line>> {
 }
 
 /// Reads the list at `path`.
-///
-/// # Errors
-///
-/// When it cannot be read.
 pub fn read_list(path: &Path) -> Result<Vec<Line>> {
     std::fs::read_to_string(path).map(|text| parse(&text)).with_context(|| format!("cannot read {}", path.display()))
 }

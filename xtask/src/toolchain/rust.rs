@@ -11,7 +11,6 @@ use crate::toolchain::{machine::Machine, version::Version};
 pub struct Rust {
     /// The compiler.
     pub rustc: PathBuf,
-    /// Its version.
     pub version: Version,
     /// The source of its library: the folder that holds `core`.
     pub library: PathBuf,
@@ -24,10 +23,6 @@ pub struct Rust {
 }
 
 /// Finds the newest rustc with source that is at least `minimum`.
-///
-/// # Errors
-///
-/// What the best one that was found lacks, or that there is none.
 pub fn find(machine: &Machine, minimum: Version) -> Result<Rust> {
     let mut usable: Option<Rust> = None;
     let mut complaints = Vec::new();

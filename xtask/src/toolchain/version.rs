@@ -62,10 +62,6 @@ impl Default for Minimum {
 
 impl Minimum {
     /// What the kernel at `tree` wants, from its own `scripts/min-tool-version.sh`.
-    ///
-    /// # Errors
-    ///
-    /// When that script cannot be read, fails or prints no version.
     pub fn of_tree(tree: &Path, verbose: bool) -> Result<Self> {
         let script = tree.join(SCRIPT);
         let text = fs::read_to_string(&script).with_context(|| format!("cannot read {}", script.display()))?;

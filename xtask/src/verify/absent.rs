@@ -55,10 +55,6 @@ pub struct Exceptions {
 
 impl Exceptions {
     /// Reads the file; nothing is excepted if there is none.
-    ///
-    /// # Errors
-    ///
-    /// When it is malformed or an exception has no reason.
     pub fn read(ctx: &Ctx) -> Result<Self> {
         let path = ctx.root().join(EXCEPTIONS);
         if !path.exists() {
@@ -76,10 +72,6 @@ pub fn symbols(own: &[String]) -> Verdict {
 
 /// Compares the loop driver's object without the option with that of the base. Exceptions that except nothing go to
 /// `faults`.
-///
-/// # Errors
-///
-/// On Ctrl-C, or when tools are missing.
 pub fn object(site: &Site<'_>, faults: &mut Vec<String>) -> Result<Verdict> {
     let exceptions = Exceptions::read(site.ctx)?;
     let mut facts = Vec::new();

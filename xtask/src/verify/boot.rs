@@ -178,10 +178,6 @@ pub struct Manner {
 /// Runs the suite on a kernel: [`InGuests`], or what stands in for it in a test.
 pub trait RunSuite: fmt::Debug {
     /// Runs the suite of `order` on the kernel `vmlinux`.
-    ///
-    /// # Errors
-    ///
-    /// When no guest can be started at all, or on Ctrl-C.
     fn run(&self, ctx: &Ctx, order: &Order, vmlinux: &Path, manner: Manner) -> Result<Ran>;
 }
 
@@ -197,10 +193,6 @@ impl RunSuite for InGuests {
 
 /// What the suite says on the kernel whose file has the SHA-256 `hash`, now or when it ran last, unless `is_good` does not
 /// like that: what failed may be the machine's fault, and is tried again.
-///
-/// # Errors
-///
-/// When no guest can be started at all, or on Ctrl-C.
 pub fn run(
     site: &Site<'_>,
     hash: &str,

@@ -113,10 +113,6 @@ pub fn build(site: &Site<'_>, number: usize, switch: Switch, known: &mut Warning
 }
 
 /// The vmlinux of a prefix that was built, once more if so many were built since that it was dropped.
-///
-/// # Errors
-///
-/// As [`build`].
 pub fn vmlinux(site: &Site<'_>, number: usize, switch: Switch) -> Result<PathBuf> {
     let wanted = wanted(site, switch)?;
     let tree_key = site.tree_key(number, switch);
@@ -139,10 +135,6 @@ pub fn folder(switch: Switch) -> &'static str {
 }
 
 /// The configuration, with the option at `switch`.
-///
-/// # Errors
-///
-/// When the fragments cannot be read.
 pub fn wanted(site: &Site<'_>, switch: Switch) -> Result<Wanted> {
     let order =
         patched_kernel::Order { flavour: Flavour::Verify, from: None, loopfs: switch != Switch::Off, cases: &[] };

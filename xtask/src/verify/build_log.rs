@@ -26,10 +26,6 @@ pub struct Heard {
 
 impl Heard {
     /// Listens to the build that `key` stands for.
-    ///
-    /// # Errors
-    ///
-    /// When the cache cannot be written.
     pub fn open(site: &Site<'_>, key: &str) -> Result<Self> {
         let folder = site.ctx.cache().join("verify/heard");
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -52,10 +48,6 @@ impl Heard {
     }
 
     /// The build is done: what it warned of.
-    ///
-    /// # Errors
-    ///
-    /// When the cache cannot be written.
     pub fn finish(self) -> Result<Warnings> {
         fs::remove_file(&self.path).with_context(|| format!("cannot remove {}", self.path.display()))?;
         Ok(self.collector.finish())

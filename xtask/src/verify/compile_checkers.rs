@@ -59,10 +59,6 @@ pub struct Call {
 impl Call {
     /// The warnings about the prefix of `number` patches in the configuration `wanted`, now or when they were asked for
     /// last, or why it failed.
-    ///
-    /// # Errors
-    ///
-    /// On Ctrl-C, or when tools are missing.
     pub fn listen(
         &self,
         site: &Site<'_>,
@@ -93,10 +89,6 @@ impl Call {
 
 impl Walk {
     /// Has the checkers look at the files of the base that `subjects` touch.
-    ///
-    /// # Errors
-    ///
-    /// On Ctrl-C, or when tools are missing.
     pub fn start(&mut self, site: &Site<'_>, subjects: &[Subject<'_>]) -> Result<()> {
         if site.wants(Gate::Sparse) || site.wants(Gate::Clippy) {
             let touched: BTreeSet<&str> = subjects.iter().flat_map(|subject| subject.files(".c")).collect();
@@ -119,10 +111,6 @@ impl Walk {
     }
 
     /// Judges one patch.
-    ///
-    /// # Errors
-    ///
-    /// As [`Walk::start`].
     pub fn judge(&mut self, site: &Site<'_>, subject: &Subject<'_>) -> Result<Vec<(Gate, Verdict)>> {
         let mut verdicts = Vec::new();
         let (c, rust) = (objects(&subject.files(".c")), subject.files(".rs"));

@@ -34,10 +34,6 @@ pub enum Evidence {
 
 impl Evidence {
     /// Reads the evidence beside the patches of the clone at `root`.
-    ///
-    /// # Errors
-    ///
-    /// When files cannot be read.
     pub fn read(root: &Path, base: &Base) -> Result<Self> {
         let path = path(root);
         if !path.exists() {
@@ -67,19 +63,11 @@ impl Evidence {
 }
 
 /// Writes down that the patches of the clone at `root` have passed everything, with the `table` that says so.
-///
-/// # Errors
-///
-/// When files cannot be read or written.
 pub fn keep(root: &Path, base: &Base, table: &str) -> Result<()> {
     write_whole(&path(root), format!("{}\n\n{}\n", head(root, base)?, table.trim_end()).as_bytes())
 }
 
 /// Takes back what was written down of these patches; evidence of others only is of no use any more and stays.
-///
-/// # Errors
-///
-/// When files cannot be read or removed.
 pub fn withdraw(root: &Path, base: &Base) -> Result<()> {
     if Evidence::read(root, base)?.table().is_none() {
         return Ok(());

@@ -17,10 +17,6 @@ use crate::{
 };
 
 /// rustfmt on the Rust files of the patch, as they are after it.
-///
-/// # Errors
-///
-/// When the files cannot be read.
 pub fn rustfmt(site: &Site<'_>, subject: &Subject<'_>) -> Result<Verdict> {
     let files = subject.files(".rs");
     let Some(rustfmt) = &site.toolchain.rust.rustfmt else {
@@ -43,10 +39,6 @@ fn unformatted(rustfmt: &Path, path: &Path, verbose: bool) -> Result<Vec<String>
 }
 
 /// kernel-doc on the C files of the patch; what it said of them before the patch does not count.
-///
-/// # Errors
-///
-/// When the files cannot be read.
 pub fn kernel_doc(site: &Site<'_>, subject: &Subject<'_>) -> Result<Verdict> {
     let files = [subject.files(".c"), subject.files(".h")].concat();
     let key = |path: &str| Key::default().with("kernel-doc 2").with(&site.base.commit).with(path);
@@ -61,10 +53,6 @@ pub fn kernel_doc(site: &Site<'_>, subject: &Subject<'_>) -> Result<Verdict> {
 }
 
 /// docutils on the documentation of the patch.
-///
-/// # Errors
-///
-/// When the files cannot be read.
 pub fn rst(site: &Site<'_>, subject: &Subject<'_>) -> Result<Verdict> {
     let files = subject.files(".rst");
     if files.is_empty() {

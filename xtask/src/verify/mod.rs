@@ -143,10 +143,6 @@ impl Report {
 }
 
 /// Verifies the series on `base` with the tools of this machine.
-///
-/// # Errors
-///
-/// As [`verify_with`], and when tools are missing.
 pub fn verify(ctx: &Ctx, base: &Base, order: &Order) -> Result<Report> {
     let tree = tree::any_prefix(ctx, base)?;
     let toolchain = Toolchain::ensure(ctx, Minimum::of_tree(&tree, ctx.verbose)?)?;
@@ -307,10 +303,6 @@ pub struct Site<'a> {
 
 impl Site<'_> {
     /// Moves the tree to the prefix of `number` patches.
-    ///
-    /// # Errors
-    ///
-    /// When the patches were changed since this run has started: what it found would be kept under a wrong name.
     pub fn prepare(&self, number: usize, switch: Switch) -> Result<Tree> {
         let tree = tree::prepare_trial(self.ctx, self.base, number, switch == Switch::Forced)?;
         if tree.commit != self.prefixes[number].commit {
@@ -342,10 +334,6 @@ impl Site<'_> {
     }
 
     /// The content of the file `path` of the prefix of `number` patches, if it has such a file.
-    ///
-    /// # Errors
-    ///
-    /// When git cannot be started.
     pub fn content(&self, number: usize, path: &str) -> Result<Option<Vec<u8>>> {
         let git = Git::new(&self.tree, self.ctx.verbose);
         let output = git.attempt(["cat-file", "blob", &format!("{}:{path}", self.prefixes[number].commit)])?;
@@ -369,10 +357,6 @@ fn lines(patch: &crate::series::patch::Patch) -> Lines {
 
 /// Keeps the table of `report` beside the patches if no gate was left out and all were passed, and takes back what was
 /// kept if not.
-///
-/// # Errors
-///
-/// When the file cannot be written.
 pub fn keep_evidence(ctx: &Ctx, base: &Base, order: &Order, report: &Report) -> Result<()> {
     use clap::ValueEnum as _;
     let complete = Gate::value_variants().iter().all(|gate| order.gates.contains(gate));

@@ -43,10 +43,6 @@ const NEIGHBOURS: &[Neighbour] = &[
 ];
 
 /// Compiles what `subjects` touch in each neighbour of the whole series.
-///
-/// # Errors
-///
-/// On Ctrl-C, or when the environment lacks something.
 pub fn judge(site: &Site<'_>, subjects: &[Subject<'_>]) -> Result<Verdict> {
     let touched: BTreeSet<&str> = subjects
         .iter()

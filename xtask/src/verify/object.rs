@@ -27,10 +27,6 @@ pub struct Facts {
 }
 
 /// Reads the object file `object`, which was compiled with [`FLAGS`] and debug information, by the tools of LLVM and pahole.
-///
-/// # Errors
-///
-/// When a tool cannot be run.
 pub fn facts(object: &Path, toolchain: &Toolchain, verbose: bool) -> Result<Facts> {
     let run = |name: &str, args: &[&str]| {
         let program = toolchain.program(name).unwrap_or_else(|| name.into());

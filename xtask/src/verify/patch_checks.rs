@@ -13,10 +13,6 @@ use crate::{
 };
 
 /// The gates that read the patch and its files, one after the other.
-///
-/// # Errors
-///
-/// On Ctrl-C, or when a checker cannot be run at all.
 pub fn judge(site: &Site<'_>, subject: &Subject<'_>, checkpatch: &mut Checkpatch) -> Result<Vec<(Gate, Verdict)>> {
     let mut verdicts = Vec::new();
     if site.wants(Gate::Checkpatch) {
@@ -45,10 +41,6 @@ pub struct Checkpatch {
 
 impl Checkpatch {
     /// Reads the exceptions.
-    ///
-    /// # Errors
-    ///
-    /// As [`checkpatch::exceptions`].
     pub fn new(site: &Site<'_>) -> Result<Self> {
         let exceptions = checkpatch::exceptions(site.ctx)?;
         Ok(Self { used: vec![false; exceptions.len()], exceptions })

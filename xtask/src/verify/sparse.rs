@@ -28,10 +28,6 @@ impl Sparse {
 }
 
 /// Finds sparse, if there is one that the kernel takes.
-///
-/// # Errors
-///
-/// When the kernel's script cannot be run.
 pub fn find(site: &Site<'_>) -> Result<Option<Sparse>> {
     let Some(sparse) = site.toolchain.program("sparse") else { return Ok(None) };
     fit(&sparse, &site.tree.join("scripts/checker-valid.sh"), site.ctx.verbose)

@@ -22,7 +22,6 @@ use crate::{
 /// How the suite ran on the whole series.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Whole {
-    /// The configuration.
     pub config: String,
     /// How many cases passed, without the kernel's own tests.
     pub passed: usize,
@@ -35,10 +34,6 @@ pub struct Whole {
 }
 
 /// Builds and runs the series in the configuration that `gate` is about.
-///
-/// # Errors
-///
-/// On Ctrl-C, or when the environment lacks something.
 pub fn run(site: &Site<'_>, gate: Gate) -> Result<(Verdict, Option<Whole>)> {
     let flavour = if gate == Gate::Kunit { Flavour::Debug } else { Flavour::Default };
     let config = flavour.to_string();
