@@ -1,7 +1,7 @@
-//! What is expensive to make, kept by content: one folder an entry, there completely or not at all.
+//! A content-addressed cache. Each entry is a folder that is either complete or absent.
 //!
 //! An entry is made under a temporary name beside its final one and renamed when it is complete.
-//! Whoever makes it holds the entry's lock, so a second run waits and then finds it made; a
+//! The run that makes it holds the entry's lock, so a second run waits and then finds it made; a
 //! temporary folder that no lock protects is what a killed run left behind, and is removed.
 
 use std::{
@@ -95,7 +95,7 @@ fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// Removes the finished entry `path`, in one step for whoever looks at it.
+/// Removes the finished entry `path`, so that no other run ever sees half of it.
 pub fn discard(path: &Path) -> Result<()> {
     let going = path.with_extension("going");
     remove(&going)?;

@@ -1,6 +1,6 @@
-//! git, shielded from the settings of whoever runs it.
+//! git, shielded from the settings of the user.
 //!
-//! A person's `diff.noprefix`, `commit.gpgSign`, `format.pretty` or `core.autocrlf` must change neither what is
+//! A user's `diff.noprefix`, `commit.gpgSign`, `format.pretty` or `core.autocrlf` must change neither what is
 //! exported nor what is applied, so neither configuration files nor `GIT_*` variables are inherited.
 
 use std::{
@@ -13,7 +13,7 @@ use anyhow::Result;
 use crate::process;
 
 /// Who the commits of the series and the `From:` lines of `patches/` name. It stands for nobody: `series mail` puts
-/// the person who submits in its place, together with their sign-off.
+/// the user who submits in its place, together with their sign-off.
 pub const AUTHOR_NAME: &str = "loopfs developers";
 /// The address that goes with [`AUTHOR_NAME`]; it cannot receive mail.
 pub const AUTHOR_EMAIL: &str = "loopfs@localhost";
@@ -88,7 +88,7 @@ impl Git {
         &self.dir
     }
 
-    /// A git command that takes nothing from the person's environment or configuration.
+    /// A git command that takes nothing from the user's environment or configuration.
     pub fn command(&self) -> Command {
         let mut command = Command::new("git");
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GIT_")) {

@@ -37,7 +37,7 @@ pub fn requested() -> bool {
     SIGNALS.load(Ordering::SeqCst) > 0
 }
 
-/// Ends the run where it is called if the person asked for it; for loops that wait for no child.
+/// Fails if the user pressed Ctrl-C; for loops that wait for no child.
 ///
 /// # Errors
 ///

@@ -105,10 +105,10 @@ impl Streams for Listener<'_> {
         None
     }
 
-    /// There is no input; but this is asked for as long as the program runs.
+    /// There is not input; but this is asked for as long as the program runs.
     fn read(&mut self) -> Result<Option<Vec<u8>>> {
         if self.heard.elapsed() > SILENCE {
-            bail!(anyhow!("the guest has told nothing for {} s", SILENCE.as_secs()).context(Failure::Guest));
+            bail!(anyhow!("the guest has been silent for {} s", SILENCE.as_secs()).context(Failure::Guest));
         }
         Ok(None)
     }

@@ -23,7 +23,7 @@ use crate::{
 /// Which programs the guest has.
 const LIST: &str = "ci/clients/packages.list";
 
-/// Gives the tree, which is `$1`, what an installation has: a person, and ids that root and the person may give to
+/// Gives the tree, which is `$1`, what an installation has: a user, and ids that root and the user may give to
 /// containers.
 const FINISH: [&str; 2] = [
     r#"chroot "$1" useradd --create-home --shell /bin/bash --uid 1000 user"#,

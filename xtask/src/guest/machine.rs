@@ -58,7 +58,7 @@ impl Machine {
     /// QEMU's arguments.
     pub fn arguments(&self, fds: &Descriptors) -> Vec<OsString> {
         let mut line = Arguments::default();
-        // Nothing comes from the person's or the distribution's settings.
+        // Nothing comes from the user's or the distribution's settings.
         line.flag("-nodefaults").flag("-no-user-config").pair("-display", "none");
         // A guest that reboots has ended; QEMU must not start it over.
         line.flag("-no-reboot");

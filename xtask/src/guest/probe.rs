@@ -23,15 +23,15 @@ use crate::{
     },
 };
 
-/// What the person asks for.
+/// What the user asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Choice {
     /// KVM if a guest boots with it, else TCG.
     #[default]
     Auto,
-    /// KVM or nothing.
+    /// KVM, or fail.
     Kvm,
-    /// TCG: slower, and works everywhere.
+    /// TCG: slower, but works everywhere.
     Tcg,
 }
 
@@ -43,7 +43,7 @@ const PROBE: Duration = Duration::from_secs(5);
 pub struct Decision {
     /// The accelerator.
     pub accel: Accel,
-    /// Why it is not the other one, for the person to read.
+    /// Why it is not the other one, for the user to read.
     pub reason: String,
 }
 

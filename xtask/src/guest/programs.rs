@@ -1,4 +1,4 @@
-//! Programs of this machine for a guest that a person looks at: a shell, and what makes and shows loop
+//! Programs of this machine for a guest that a user looks at: a shell, and what makes and shows loop
 //! devices. Those that are not here are left out.
 
 use std::{
@@ -17,7 +17,7 @@ pub const SHELLS: [&str; 3] = ["bash", "dash", "busybox"];
 
 /// What is taken along where this machine has it.
 const PROGRAMS: &[&str] = &[
-    // util-linux and other programs that a person tries loopfs with
+    // util-linux and other programs that a user tries loopfs with
     "losetup",
     "mount",
     "umount",
@@ -90,7 +90,7 @@ const PROGRAMS: &[&str] = &[
     "xxd",
 ];
 
-/// Where programs are looked for: a person's search path may leave out those for administrators.
+/// Where programs are looked for: a user's search path may leave out those for administrators.
 const FOLDERS: [&str; 4] = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
 
 /// Adds a shell and the programs, with the libraries they load.

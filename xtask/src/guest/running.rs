@@ -31,7 +31,7 @@ use crate::{
     process,
 };
 
-/// How often a wait looks whether the person pressed Ctrl-C.
+/// How often a wait looks whether the user pressed Ctrl-C.
 const SLICE: Duration = Duration::from_millis(50);
 
 /// How long QEMU may take to end after all its channels have closed.

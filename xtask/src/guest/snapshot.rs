@@ -1,6 +1,6 @@
 //! A booted guest, kept so that each case can start from it.
 //!
-//! Its state is kept in memory and passed through sockets: a guest's memory is mostly empty, and what is left of it
+//! Its state is kept in memory and passed through sockets: a guest's memory is mostly empty, and the rest of it
 //! is some ten megabytes. QEMU stops taking files for it.
 
 use std::{
@@ -46,8 +46,8 @@ impl Snapshot {
             let answer = qmp.execute("query-migrate", json!({}))?;
             match answer["status"].as_str() {
                 Some("completed") => break,
-                Some("failed" | "cancelled") => bail!("QEMU could not tell the guest's state: {answer}"),
-                _ if Instant::now() > until => bail!("QEMU did not tell the guest's state within {PATIENCE:?}"),
+                Some("failed" | "cancelled") => bail!("QEMU failed to save the guest's state: {answer}"),
+                _ if Instant::now() > until => bail!("QEMU did not save the guest's state within {PATIENCE:?}"),
                 _ => thread::sleep(Duration::from_millis(5)),
             }
         }

@@ -98,7 +98,7 @@ impl Wanted {
         }
     }
 
-    /// Lets Kconfig have its own way with all symbols but these.
+    /// Verifies only these symbols; what Kconfig decides for the others is accepted.
     pub fn insist_on_only(&mut self, symbols: &[&str]) {
         self.insisted = Some(symbols.iter().map(ToString::to_string).collect());
     }

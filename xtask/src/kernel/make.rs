@@ -69,7 +69,7 @@ impl<'a> Make<'a> {
         let (tree, folder) = (self.tree, self.folder);
         let sh = process::shell_in(tree)?;
         let mut command = Command::from(cmd!(sh, "make -C {tree} O={folder} ARCH=x86_64 LLVM={suffix} CC={compiler}"));
-        // The variables of a person's own kernel work (ARCH, LLVM, KCFLAGS, ...), of cargo and of
+        // The variables of a user's own kernel work (ARCH, LLVM, KCFLAGS, ...), of cargo and of
         // rustup would all be taken up.
         let foreign = std::env::vars_os().map(|(name, _)| name).filter(|name| {
             let name = name.to_string_lossy();

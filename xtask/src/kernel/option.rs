@@ -7,7 +7,7 @@ pub enum OptionState {
     Absent,
     /// As a symbol that nobody can turn on yet.
     Hidden,
-    /// As one that a person can turn on.
+    /// As one that a user can turn on.
     Offered,
 }
 

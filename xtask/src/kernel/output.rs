@@ -51,7 +51,7 @@ pub(super) fn step(line: &str) -> Option<&str> {
     let line = line.strip_prefix("  ")?;
     let (kind, rest) = line.split_once(' ')?;
     let is_kind = kind.len() > 1 && kind.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
-    // A script that is called or a header that is checked every time is no progress.
+    // A script that is called or a header that is checked every time is not progress.
     let makes = !matches!(kind, "CALL" | "CHK" | "DESCEND" | "SYNC" | "UPD");
     (is_kind && makes).then(|| rest.trim_start())
 }

@@ -47,7 +47,7 @@ const SHOWN: usize = 5;
 ///
 /// # Errors
 ///
-/// [`Failure::KernelBuild`] when a target cannot be made; what checkers say alone is no error.
+/// [`Failure::KernelBuild`] when a target cannot be made; what checkers say alone is not an error.
 pub fn make_targets(
     ctx: &Ctx,
     toolchain: &Toolchain,

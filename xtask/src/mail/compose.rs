@@ -149,7 +149,7 @@ fn everybody(series: &Series) -> People {
     series.patches.iter().fold(People::default(), |all, part| all.with(&part.people))
 }
 
-/// A person as a header has it.
+/// A user as a header has it.
 fn address(person: &Person) -> String {
     if person.name.is_empty() {
         return person.address.clone();

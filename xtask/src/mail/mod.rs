@@ -1,4 +1,4 @@
-//! `series mail`: the series as mails, ready for a person to send. Nothing here sends anything.
+//! `series mail`: the series as mails, ready for a user to send. Nothing here sends anything.
 
 pub mod compose;
 pub mod gate;
@@ -19,7 +19,7 @@ use crate::{
     git::Git,
     series::{
         apply, check, checkpatch,
-        folder::{Folder, PATCHES, inputs},
+        folder::{Folder, PATCHES},
         patch::Patch,
         scratch::Scratch,
         tree,
@@ -31,14 +31,14 @@ use compose::{Cover, Mail, Series};
 use gate::{Gate, Gates};
 use people::{People, Person};
 
-/// What the person wants.
+/// What the user wants.
 #[derive(Clone, Debug)]
 pub struct Order {
     /// Which version of the series this is, from 1.
     pub version: u32,
     /// Whether it is a request for comments only.
     pub rfc: bool,
-    /// Whether the person has said that they sign off.
+    /// Whether the user has said that they sign off.
     pub sign_off: bool,
     /// Who submits, from git's configuration.
     pub submitter: Person,
@@ -112,6 +112,7 @@ pub fn write(ctx: &Ctx, base: &Base, order: &Order) -> Result<Written> {
 
     // What follows needs a series that applies; a fault found so far would only come back in other words.
     gates.verdict()?;
+    let opened = tree::Series::open(ctx, base)?;
     let work = tree::prepare_tree(ctx, base)?;
     let mut series =
         Series { version: order.version, rfc: order.rfc, submitter: order.submitter.clone(), patches: Vec::new() };
@@ -136,8 +137,8 @@ pub fn write(ctx: &Ctx, base: &Base, order: &Order) -> Result<Written> {
     let cover = Cover {
         text: cover_text,
         evidence: evidence.table().map(str::to_owned),
-        range_diff: range_diff(ctx, base, &folder, order)?,
-        summary: summary(ctx, base, &folder)?,
+        range_diff: range_diff(ctx, base, &opened, order)?,
+        summary: summary(&opened, base)?,
         base: official(base, ctx.verbose)?,
     };
     let mails = compose::mails(&series, &cover);
@@ -205,15 +206,13 @@ fn official(base: &Base, verbose: bool) -> Result<Option<String>> {
 }
 
 /// The list of patches and the diffstat of the whole, for the cover letter.
-fn summary(ctx: &Ctx, base: &Base, folder: &Folder) -> Result<String> {
-    let scratch = Scratch::new(ctx, &[&base.repo])?;
-    let commits = apply::am(&scratch, &base.commit, &inputs(folder))?;
-    let tip = commits.last().unwrap_or(&base.commit);
-    scratch.git().read(["diff", "--no-color", "--no-renames", "--stat=72", "--summary", &base.commit, tip])
+fn summary(series: &tree::Series, base: &Base) -> Result<String> {
+    let tip = series.tip(base);
+    series.git.read(["diff", "--no-color", "--no-renames", "--stat=72", "--summary", &base.commit, tip])
 }
 
 /// How the series differs from the version before, if that was written here.
-fn range_diff(ctx: &Ctx, base: &Base, folder: &Folder, order: &Order) -> Result<Option<String>> {
+fn range_diff(ctx: &Ctx, base: &Base, series: &tree::Series, order: &Order) -> Result<Option<String>> {
     let Some(before) = order.version.checked_sub(1).filter(|version| *version > 0) else { return Ok(None) };
     let old = order.folder.join(format!("v{before}"));
     if !old.is_dir() {
@@ -228,20 +227,20 @@ fn range_diff(ctx: &Ctx, base: &Base, folder: &Folder, order: &Order) -> Result<
     let mut old_inputs = Vec::new();
     for path in names.iter().filter(|path| path.extension().is_some_and(|ending| ending == "patch")) {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        // The cover letter is no patch.
+        // The cover letter is not a patch.
         if Patch::parse(&text).is_ok() {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             old_inputs.push(apply::Input { name, text });
         }
     }
-    let scratch = Scratch::new(ctx, &[&base.repo])?;
+    let scratch = Scratch::new(ctx, &[&base.repo, series.git.dir()])?;
     let Ok(old) = apply::am(&scratch, &base.commit, &old_inputs) else {
         // It was made for another base.
         return Ok(None);
     };
-    let new = apply::am(&scratch, &base.commit, &inputs(folder))?;
-    let range = |commits: &[String]| format!("{}..{}", base.commit, commits.last().unwrap_or(&base.commit));
-    let text = scratch.git().read(["range-diff", "--no-color", "--creation-factor=80", &range(&old), &range(&new)])?;
+    let range = |tip: &str| format!("{}..{tip}", base.commit);
+    let (old, new) = (range(old.last().unwrap_or(&base.commit)), range(series.tip(base)));
+    let text = scratch.git().read(["range-diff", "--no-color", "--creation-factor=80", &old, &new])?;
     Ok(Some(format!("Range-diff against v{before}:\n{text}")))
 }
 

@@ -31,7 +31,7 @@ impl FromStr for Person {
             None => ("", text),
         };
         if !address.contains('@') || address.contains(char::is_whitespace) {
-            bail!("`{text}` is no mail address");
+            bail!("`{text}` is not an e-mail address");
         }
         Ok(Self { name: name.to_owned(), address: address.to_owned() })
     }
@@ -45,7 +45,7 @@ impl Person {
     /// [`Failure::Environment`] when it names nobody: a submitter is never made up.
     pub fn submitter(ctx: &Ctx) -> Result<Self> {
         let ask = |key: &str| -> Result<String> {
-            // The one place that wants the person's own configuration.
+            // The one place that wants the user's own configuration.
             let sh = process::shell_in(ctx.root())?;
             let output = process::attempt(&cmd!(sh, "git config --get {key}").into(), ctx.verbose)?;
             let value = String::from_utf8_lossy(&output.stdout).trim().to_owned();

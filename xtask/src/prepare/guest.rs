@@ -1,4 +1,4 @@
-//! What `test` and `run` let the person say about the guest, and what comes of it.
+//! Guest options shared by `test` and `run`, and how a guest is prepared from them.
 
 use std::{
     fs,
@@ -58,10 +58,10 @@ pub struct Parts {
 pub struct GuestOptions {
     #[command(flatten)]
     parts: Parts,
-    /// How the guest's instructions are run.
+    /// Accelerator to use.
     #[arg(long, value_enum, default_value_t)]
     accel: Choice,
-    /// Give every guest this many CPUs; otherwise one, and two for the cases that need them.
+    /// Give every guest this many CPUs; the default is one, or two for the cases that need them.
     #[arg(long, value_name = "CPUS", value_parser = clap::value_parser!(u16).range(1..))]
     smp: Option<u16>,
     /// Give every guest this much memory, in MiB.
@@ -70,10 +70,10 @@ pub struct GuestOptions {
     /// Copy this program, file or folder into the guest, with the libraries it loads; to /root unless DEST is given.
     #[arg(long, value_name = "PATH[:DEST]")]
     add: Vec<Added>,
-    /// Add these words to the kernel's command line.
+    /// Append this to the kernel's command line.
     #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
     append: Option<String>,
-    /// Wait for a debugger before the kernel starts; no deadline holds then.
+    /// Wait for a debugger before starting the kernel; disables all deadlines.
     #[arg(long)]
     gdb: bool,
 }
@@ -204,12 +204,12 @@ impl GuestOptions {
         self.parts.suite(ctx)
     }
 
-    /// The source the person has, in place of a download.
+    /// The source the user has, in place of a download.
     pub fn source(&self) -> Option<&Path> {
         self.parts.from.as_deref()
     }
 
-    /// How many CPUs the person wants.
+    /// How many CPUs the user wants.
     pub fn cpus(&self) -> Option<usize> {
         self.smp.map(usize::from)
     }
@@ -219,7 +219,7 @@ impl GuestOptions {
         self.gdb
     }
 
-    /// As [`Parts::prepare`], with the accelerator decided on; also returns what the person should know about it.
+    /// As [`Parts::prepare`], with the accelerator decided on; also returns what the user should know about it.
     pub fn prepare(
         &self,
         ctx: &Ctx,
@@ -261,7 +261,7 @@ fn existing(path: &Path, what: &str) -> Result<PathBuf> {
     let found = path.canonicalize();
     let found = found.with_context(|| format!("{what} cannot be read at {}", path.display()));
     let found = found.context(Failure::Environment)?;
-    ensure!(found.is_file(), "{} is no file", path.display());
+    ensure!(found.is_file(), "{} is not a regular file", path.display());
     Ok(found)
 }
 

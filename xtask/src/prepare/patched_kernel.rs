@@ -29,7 +29,7 @@ const LOOPFS_KUNIT_TEST: &str = "BLK_DEV_LOOPFS_KUNIT_TEST";
 pub struct Order<'a> {
     /// Which flavour.
     pub flavour: Flavour,
-    /// A source the person has, in place of a download.
+    /// A source the user has, in place of a download.
     pub from: Option<&'a Path>,
     /// Whether the option for loopfs is on.
     pub loopfs: bool,

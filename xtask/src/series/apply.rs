@@ -100,7 +100,7 @@ pub fn touched<'a>(patches: impl IntoIterator<Item = &'a Patch>) -> BTreeSet<Str
 ///
 /// # Errors
 ///
-/// [`Failure::Series`], with a [`Problem`] or [`Rejected`] in the chain, when a patch is no patch or does not apply.
+/// [`Failure::Series`], with a [`Problem`] or [`Rejected`] in the chain, when a patch is not a patch or does not apply.
 pub fn am(scratch: &Scratch, base: &str, patches: &[Input]) -> Result<Vec<String>> {
     let parsed = patches
         .iter()
@@ -128,7 +128,7 @@ pub enum Class {
     ThreeWay,
     /// It does not fit.
     Conflicts(Rejected),
-    /// It is no patch the series could hold.
+    /// It is not a patch the series could hold.
     Unfit(Problem),
 }
 

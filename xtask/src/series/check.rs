@@ -155,7 +155,7 @@ fn form(entry: &Entry, patch: &Patch) -> Vec<String> {
         ));
     }
     for line in patch.sign_offs() {
-        found.push(format!("it has `{line}`: a sign-off is whoever submits' to give (`series refresh` takes it out)"));
+        found.push(format!("it has `{line}`: the submitter adds the sign-off (`series refresh` removes it)"));
     }
     if patch.note.is_some() {
         found.push(format!(
@@ -197,7 +197,9 @@ fn round_trip(ctx: &Ctx, entry: &Entry, exported: &Exported) -> Result<Option<Fi
     let name = format!("{}.patch", exported.stem);
     let finding = |what: String| Ok(Some(Finding { file: file.clone(), what }));
     if name != entry.name {
-        return finding(format!("its subject calls for the name {name} (`cargo xtask series refresh` renames it)"));
+        return finding(format!(
+            "it should be named {name} after its subject (`cargo xtask series refresh` renames it)"
+        ));
     }
     if exported.text == entry.text {
         return Ok(None);

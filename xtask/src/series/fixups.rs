@@ -53,7 +53,7 @@ struct Edit<'a> {
 ///
 /// # Errors
 ///
-/// [`Failure::Series`] when there is no patch an edit could belong to.
+/// [`Failure::Series`] when there is not a patch an edit could belong to.
 pub fn fixups(scratch: &Scratch, series: &[String], contents: &Contents, into: Option<usize>) -> Result<Vec<Placed>> {
     let git = scratch.git();
     let folding = Folding { git, series, tip: git.line(["rev-parse", "HEAD"])?, into };

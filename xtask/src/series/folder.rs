@@ -99,7 +99,7 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// When a file cannot be read. A bad patch is no error here: see [`Entry::patch`] and [`Folder::problems`].
+    /// When a file cannot be read. A bad patch is not an error here: see [`Entry::patch`] and [`Folder::problems`].
     pub fn read(dir: &Path) -> Result<Self> {
         let mut folder = Self::default();
         let mut notes = BTreeMap::new();

@@ -47,7 +47,7 @@ pub struct Meeting {
 ///
 /// # Errors
 ///
-/// On Ctrl-C, or when patches or kernels cannot be read. A kernel that cannot be had is no error here.
+/// On Ctrl-C, or when patches or kernels cannot be read. A kernel that cannot be had is not an error here.
 pub fn meet(ctx: &Ctx, origin: &Base, candidates: impl IntoIterator<Item = Candidate>) -> Result<Vec<Meeting>> {
     let mut meetings = Vec::new();
     for Candidate { name, base, known } in candidates {
@@ -88,7 +88,7 @@ fn judge(name: String, status: Status, known: &[Conflict]) -> Meeting {
         }
     }
     for conflict in known.iter().filter(|conflict| !bad.iter().any(|row| is_of(row, conflict))) {
-        faults.push(format!("patches/base.toml: {} goes onto {name} now: take its conflict out", conflict.patch));
+        faults.push(format!("patches/base.toml: {} applies to {name} now; remove its conflict", conflict.patch));
     }
     Meeting { name, status: Some(status), missing: None, faults, known: excused }
 }
@@ -109,7 +109,7 @@ impl fmt::Display for Meeting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(status) = &self.status else {
             let why = self.missing.as_deref().unwrap_or_default();
-            return write!(f, "{}: cannot be had here\n  {}", self.name, why.replace('\n', "\n  "));
+            return write!(f, "{}: not available here\n  {}", self.name, why.replace('\n', "\n  "));
         };
         let count = |class: &str| status.patches.iter().filter(|row| row.class == class).count();
         let (applies, three_way) = (count("applies"), count("three-way"));

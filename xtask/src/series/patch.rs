@@ -193,7 +193,7 @@ impl Patch {
         text
     }
 
-    /// The sign-offs in the message, which belong to whoever submits and not into `patches/`.
+    /// The sign-offs in the message, which the submitter adds and `patches/` has none of.
     pub fn sign_offs(&self) -> impl Iterator<Item = &str> {
         self.body.lines().filter(|line| is_sign_off(line))
     }
@@ -368,7 +368,7 @@ impl<'a> Diff<'a> {
 
     fn hunk(&mut self, index: usize, header: &str) -> Result<Hunk, Problem> {
         let Some((old_range, new_range)) = ranges(header) else {
-            return self.mangled(index, format_args!("`{header}` is no hunk header"));
+            return self.mangled(index, format_args!("`{header}` is not a hunk header"));
         };
         let (mut old, mut new) = (old_range.count, new_range.count);
         let mut lines = Vec::new();

@@ -3,7 +3,7 @@
 //! All of it happens in a repository beside the work tree: the series is applied there, the edits are committed as
 //! fixups of the patches that introduced the lines, and `git rebase --autosquash` folds them in. Only when the result
 //! is complete are `patches/`, `rust/` and the work tree changed. If the rebase meets a conflict, that repository
-//! stays for a person to resolve it in.
+//! stays for a user to resolve it in.
 
 use std::{
     collections::BTreeMap,
@@ -100,7 +100,7 @@ pub fn refresh(ctx: &Ctx, base: &Base, origin: Option<&Base>, options: Options) 
     run.finish()
 }
 
-/// Goes on after a person has resolved a conflict.
+/// Goes on after a user has resolved a conflict.
 pub fn resume(ctx: &Ctx, base: &Base) -> Result<Outcome> {
     let work = WorkTree::existing(ctx, base)?;
     let mut run = Run::resume(ctx, base, work)?;
@@ -144,10 +144,10 @@ pub fn abort(ctx: &Ctx) -> Result<()> {
 
 /// The folder of the repository a refresh works in, below the clone's state.
 const REFRESH: &str = "refresh";
-/// Present in it when a person has to resolve a conflict.
+/// Present in it when a user has to resolve a conflict.
 const STOPPED: &str = "stopped.json";
 
-/// A refresh under way; its repository is removed when it ends, unless it stopped for a person.
+/// A refresh under way; its repository is removed when it ends, unless it stopped for a user.
 struct Run<'a> {
     ctx: &'a Ctx,
     base: &'a Base,
@@ -199,7 +199,7 @@ impl<'a> Run<'a> {
         Ok(Some(serde_json::from_slice(&text).with_context(|| format!("cannot read {}", file.display()))?))
     }
 
-    /// Leaves the repository to a person and says what they have to do.
+    /// Leaves the repository to a user and says what they have to do.
     fn stop(&self, step: Step) -> Result<anyhow::Error> {
         let (base, work) = (self.base.commit.clone(), self.taken.clone());
         let stopped = Stopped { step, base, inputs: fingerprint(self.ctx)?, work };
@@ -283,7 +283,7 @@ impl<'a> Run<'a> {
         let commits = apply::commits(git, &self.base.commit)?;
         let into = match options.into {
             Some(number) if number == 0 || number > commits.len() => {
-                bail!("there is no patch {number}; the series has {}", commits.len())
+                bail!("patch {number} does not exist; the series has {}", commits.len())
             }
             number => number.map(|number| number - 1),
         };
@@ -316,7 +316,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Checks out the commits a person made in the work tree, put onto `applied` if the series has changed since.
+    /// Checks out the commits a user made in the work tree, put onto `applied` if the series has changed since.
     fn take_work(&self, applied: &str) -> Result<Option<tree::Theirs>> {
         let git = self.scratch.git();
         let Some((work, _)) = &self.work else { return Ok(None) };
@@ -418,7 +418,7 @@ impl<'a> Run<'a> {
         Ok(contents)
     }
 
-    /// What a person changed in files of the work tree without committing it.
+    /// What a user changed in files of the work tree without committing it.
     fn work_edits(&self, theirs: Option<&tree::Theirs>) -> Result<Contents> {
         let (Some((work, _)), Some(theirs)) = (&self.work, theirs) else { return Ok(Contents::new()) };
         let content = work.content()?;

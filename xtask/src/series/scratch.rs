@@ -1,7 +1,7 @@
 //! A throw-away repository that borrows the objects of others and checks out only the files it needs.
 //!
 //! The kernel has 90,000 files; applying, exporting and folding patches needs a few dozen of them. Objects are
-//! borrowed through git's alternates, so nothing is written into the repository of the base, which may be a person's
+//! borrowed through git's alternates, so nothing is written into the repository of the base, which may be a user's
 //! own kernel clone, and none of its settings apply here.
 
 use std::{collections::BTreeSet, fs, io::Write as _, path::Path, time::Duration};

@@ -38,7 +38,7 @@ pub struct Row {
     pub added: usize,
     /// Lines removed.
     pub removed: usize,
-    /// Where it does not fit, or why it is no patch.
+    /// Where it does not fit, or why it is not a patch.
     pub detail: Option<String>,
 }
 

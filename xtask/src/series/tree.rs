@@ -3,7 +3,7 @@
 //! It is an ordinary git repository in the cache, made for this clone and base, and it borrows its objects from the
 //! base. Moving it to another state of the series writes only files whose content differs, so that a build stays
 //! incremental. Edits in `rust/` that are not in `patches/` yet are in the files and in the index, on top of the
-//! last commit; whatever else differs is a person's work, and is never overwritten.
+//! last commit; whatever else differs is a user's work, and is never overwritten.
 //!
 //! | ref | what it is |
 //! |---|---|
@@ -44,7 +44,7 @@ const APPLIED: &str = "refs/loopfs/applied";
 const SHOWN: &str = "refs/loopfs/shown";
 const MOVING: &str = "refs/loopfs/moving";
 
-/// The folder of the work tree that people use.
+/// The folder of the work tree that users work in.
 const MAIN: &str = "linux";
 /// The folder of the work tree that is moved along the series.
 const PREFIX: &str = "prefix";
@@ -108,7 +108,7 @@ impl TreeLock {
 ///
 /// # Errors
 ///
-/// [`Failure::Series`] when the series does not apply, or when the tree holds a person's work that moving it would
+/// [`Failure::Series`] when the series does not apply, or when the tree holds a user's work that moving it would
 /// overwrite.
 pub fn prepare_tree(ctx: &Ctx, base: &Base) -> Result<Tree> {
     let (work, lock) = WorkTree::open(ctx, base, MAIN)?;
@@ -119,6 +119,37 @@ pub fn prepare_tree(ctx: &Ctx, base: &Base) -> Result<Tree> {
     let edits = Edits::find(ctx, &export::mirrored_files(&work.git, &base.commit, commit)?)?;
     tell(&edits);
     work.settle(commit, &edits, lock)
+}
+
+/// The series, opened once by a command: its files, and its commits on a base.
+#[derive(Debug)]
+pub struct Series {
+    /// What is in `patches/`.
+    pub folder: Folder,
+    /// Its commits, oldest first.
+    pub commits: Vec<String>,
+    /// A repository that has them.
+    pub git: Git,
+}
+
+impl Series {
+    /// Opens the series on `base`; it is applied now unless it was before.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Series`] when the series does not apply.
+    pub fn open(ctx: &Ctx, base: &Base) -> Result<Self> {
+        let (work, _lock) = WorkTree::open(ctx, base, MAIN)?;
+        let _series = folder::lock(ctx)?;
+        let folder = Folder::read(&ctx.root().join(PATCHES))?;
+        let commits = work.commits_of(ctx, base, &folder)?;
+        Ok(Self { folder, commits, git: work.git })
+    }
+
+    /// Its last commit, or that of the base.
+    pub fn tip<'a>(&'a self, base: &'a Base) -> &'a str {
+        self.commits.last().unwrap_or(&base.commit)
+    }
 }
 
 /// Puts a second work tree, which only `series verify` uses, at the first `count` patches; 0 is the bare base.
@@ -141,7 +172,7 @@ pub fn prepare_trial(ctx: &Ctx, base: &Base, count: usize, prompt: bool) -> Resu
         0 => &base.commit,
         _ => commits
             .get(count - 1)
-            .with_context(|| format!("the series has {} patches; there is no patch {count}", commits.len()))?,
+            .with_context(|| format!("patch {count} does not exist; the series has {}", commits.len()))?,
     };
     let mut contents = BTreeMap::new();
     if prompt {
@@ -220,7 +251,7 @@ pub fn any_prefix(ctx: &Ctx, base: &Base) -> Result<PathBuf> {
     if path.join("Makefile").exists() { Ok(path) } else { Ok(prepare_prefix(ctx, base, 0)?.path) }
 }
 
-/// Puts what a person did in the work tree aside, where `git log` finds it, so that the tree can be moved again.
+/// Puts what a user did in the work tree aside, where `git log` finds it, so that the tree can be moved again.
 ///
 /// Returns the name of the ref that keeps it, or nothing if there was no such work.
 pub fn discard(ctx: &Ctx, base: &Base) -> Result<Option<String>> {
@@ -260,7 +291,7 @@ fn tell(edits: &Edits) {
     }
 }
 
-/// What a person did in the work tree.
+/// What a user did in the work tree.
 #[derive(Debug)]
 pub(super) struct Theirs {
     /// The commit that is checked out.
@@ -278,7 +309,7 @@ pub(super) struct WorkTree {
 }
 
 impl WorkTree {
-    /// Opens the work tree that people use, if it was ever prepared, for this run alone.
+    /// Opens the work tree that users work in, if it was ever prepared, for this run alone.
     pub(super) fn existing(ctx: &Ctx, base: &Base) -> Result<Option<(Self, TreeLock)>> {
         let path = home(ctx, base).join(MAIN);
         let made = git_dir_is_complete(&path) && Git::new(&path, ctx.verbose).object(SHOWN)?.is_some();
@@ -350,7 +381,7 @@ impl WorkTree {
         Ok(commits)
     }
 
-    /// Puts files and branch at `commit` with `edits`, unless a person's work is in the way.
+    /// Puts files and branch at `commit` with `edits`, unless a user's work is in the way.
     fn settle(self, commit: &str, edits: &Edits, mut lock: TreeLock) -> Result<Tree> {
         let shown = self.with_contents(commit, &edits.in_tree().collect())?;
         let theirs = if self.git.object(MOVING)?.is_some() { None } else { self.theirs()? };
@@ -366,7 +397,7 @@ impl WorkTree {
             Some(theirs) => {
                 let content = self.content()?;
                 if content == shown {
-                    // The person's work has become the series; only the branch has to follow.
+                    // The user's work has become the series; only the branch has to follow.
                     lock.alone()?;
                     self.learn()?;
                     self.move_to(commit, &shown)?;
@@ -449,7 +480,7 @@ impl WorkTree {
         Ok(work.then(|| Theirs { head, applied, commits, files: files.into_iter().collect() }))
     }
 
-    /// Files a person made in the tree and did not tell git of, apart from what the kernel's ignore rules name.
+    /// Files a user made in the tree and did not tell git of, apart from what the kernel's ignore rules name.
     ///
     /// Debian's source ends these rules with one that ignores everything, so git is not left to read them itself.
     fn untracked(&self) -> Result<BTreeSet<String>> {
@@ -484,7 +515,7 @@ impl WorkTree {
         self.git.object(SHOWN)?.context("the work tree was never prepared")
     }
 
-    /// Moves the tree to the whole series although it holds a person's work, because the series has it now.
+    /// Moves the tree to the whole series although it holds a user's work, because the series has it now.
     pub(super) fn follow(&self, ctx: &Ctx, base: &Base) -> Result<()> {
         let folder = Folder::read(&ctx.root().join(PATCHES))?;
         let commits = self.commits_of(ctx, base, &folder)?;

@@ -1,4 +1,4 @@
-//! A kernel source that the person has: a git tree, a tarball or a folder.
+//! A kernel source that the user has: a git tree, a tarball or a folder.
 
 use std::{
     fs::{self, File},
@@ -57,14 +57,14 @@ fn tarball(ctx: &Ctx, path: &Path) -> Result<Base> {
     let key = Key::default().with("tarball 1").with(hash).name();
     let entry = cache::entry(&ctx.cache().join("base"), &key, &what, |half| {
         unpack(path, half, &title_of(path), ctx.verbose)?;
-        // What is no kernel source must not become an entry.
+        // What is not a kernel source must not become an entry.
         Base::at(half, import::BRANCH, ctx.verbose).map(drop)
     })?;
     Base::at(&entry, import::BRANCH, ctx.verbose)
 }
 
 /// The message of a tarball's commit: with the version if its name has one, so that kernel.org's own
-/// tarball makes the same commit whether we download it or the person did.
+/// tarball makes the same commit whether we download it or the user did.
 fn title_of(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let version = name.strip_prefix("linux-").and_then(|rest| rest.split_once(".tar")).map(|(version, _)| version);

@@ -1,4 +1,4 @@
-//! Where the kernel's source comes from: a package, a tarball, or what the person has.
+//! Where the kernel's source comes from: a package, a tarball, or what the user has.
 //!
 //! Whatever the origin, the result is a commit in a git repository that the series is applied to.
 
@@ -46,9 +46,10 @@ impl Base {
             .with_context(|| format!("there is no commit {commit} in {}", repo.display()))?;
         let makefile = git
             .read(["show", &format!("{commit}:Makefile")])
-            .with_context(|| format!("{} has no Makefile: it is no kernel source", repo.display()))?;
-        let version = version(&makefile)
-            .with_context(|| format!("the Makefile in {} names no VERSION: it is no kernel source", repo.display()))?;
+            .with_context(|| format!("{} has no Makefile: it is not a kernel source", repo.display()))?;
+        let version = version(&makefile).with_context(|| {
+            format!("the Makefile in {} names no VERSION: it is not a kernel source", repo.display())
+        })?;
         Ok(Self { repo: repo.to_owned(), commit, version })
     }
 }

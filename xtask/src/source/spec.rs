@@ -95,7 +95,7 @@ impl Spec {
         for candidate in spec.candidates.iter().chain(spec.others.iter().flat_map(|other| &other.candidates)) {
             if let Some(sha256) = candidate.sha256() {
                 let digits = sha256.len() == 64 && sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-                ensure!(digits, "{candidate}: {sha256:?} is no SHA-256 of 64 lower-case hexadecimal digits");
+                ensure!(digits, "{candidate}: {sha256:?} is not a SHA-256 of 64 lower-case hexadecimal digits");
             }
         }
         Ok(spec)
@@ -136,7 +136,7 @@ mod tests {
     fn a_wrong_hash_or_an_unknown_key_is_told() {
         for (text, expected) in [
             ("version = \"1\"\ncandidate = []", "it names no [[candidate]]"),
-            ("version = \"1\"\n[[candidate]]\nfrom = \"kernel.org\"\nsha256 = \"12\"", "is no SHA-256"),
+            ("version = \"1\"\n[[candidate]]\nfrom = \"kernel.org\"\nsha256 = \"12\"", "is not a SHA-256"),
             (
                 "version = \"1\"\n[[candidate]]\nfrom = \"kernel.org\"\n[[other]]\nname = \"2\"\nversion = \"2\"\ncandidate = []",
                 "it names no [[other.candidate]] for 2",

@@ -51,8 +51,8 @@ pub fn feed(path: &Path, verbose: bool, files: &mut Files<'_>, progress: &Progre
 
 fn feed_plain(mut reader: impl Read, files: &mut Files<'_>, progress: &Progress) -> Result<()> {
     let mut archive = tar::Archive::new(&mut reader);
-    for entry in archive.entries().context("it is no tarball")? {
-        let mut entry = entry.context("it is no tarball, or it is damaged")?;
+    for entry in archive.entries().context("it is not a tarball")? {
+        let mut entry = entry.context("it is not a tarball, or it is damaged")?;
         let kind = match entry.header().entry_type() {
             EntryType::Regular | EntryType::Continuous if entry.header().mode()? & 0o100 != 0 => Kind::Executable,
             EntryType::Regular | EntryType::Continuous => Kind::File,

@@ -136,7 +136,7 @@ fn cell(who: &'static str, result: &TestResult) -> Cell {
     Cell { who, outcome, because: result.difference.clone() }
 }
 
-/// The table for a person, with the reasons under it.
+/// The table for a user, with the reasons under it.
 pub fn table(rows: &[Row]) -> String {
     let mut reasons: Vec<&str> = Vec::new();
     let width = rows.iter().map(|row| row.case.len()).max().unwrap_or_default();

@@ -61,7 +61,7 @@ pub trait Sink {
     fn result(&mut self, result: TestResult);
     /// These trials did not run, for this reason.
     fn not_run(&mut self, trials: usize, why: &str);
-    /// No more trials shall run, the last one having ended as `latest`.
+    /// Whether to stop after the last trial, which ended as `latest`.
     fn wants_to_stop(&self, latest: Outcome) -> bool;
 }
 

@@ -19,7 +19,7 @@ impl Trial {
 }
 
 /// The trials that `filters` choose: those whose name contains one of them, or that cover a line of
-/// SPEC.md of that name. All, if there is no filter.
+/// SPEC.md of that name. All, if there is not a filter.
 pub fn select(cases: &[CaseInfo], filters: &[String]) -> Result<Vec<Trial>> {
     let all: Vec<Trial> = cases
         .iter()

@@ -1,4 +1,4 @@
-//! Tells the person how the cases end, as they do, and sums up.
+//! Prints how each case ended as it ends, and a summary.
 
 use std::{path::PathBuf, time::Duration};
 

@@ -118,7 +118,7 @@ impl<'run> Session<'run> {
     ///
     /// # Errors
     ///
-    /// On Ctrl-C, or when the disk is full. A guest that does not come up is no error but [`Stillborn`].
+    /// On Ctrl-C, or when the disk is full. A guest that does not come up is not an error but [`Stillborn`].
     pub fn boot(&mut self) -> Result<Result<(), Stillborn>> {
         let until = self.guest.started() + self.deadlines.boot();
         let end = match self.next_line(until)? {
@@ -311,7 +311,7 @@ impl<'run> Session<'run> {
     ///
     /// # Errors
     ///
-    /// On Ctrl-C, or when our own standard output cannot be written. A guest that dies is no error but a [`TestResult`].
+    /// On Ctrl-C, or when our own standard output cannot be written. A guest that dies is not an error but a [`TestResult`].
     pub fn exec(&mut self, command: &Command, ours: &mut impl Streams) -> Result<Result<u8, TestResult>> {
         self.send(command);
         let mut program = Program::default();
@@ -394,7 +394,7 @@ impl<'run> Session<'run> {
         let (outcome, why) = match (&end, panic) {
             (End::Ended(_), Some(panic)) => (Outcome::Crash, format!("the kernel died {when}: {panic}")),
             (End::Ended(ending), None) => (Outcome::Lost, lost(ending, when)),
-            (End::Nonsense(line), _) => (Outcome::Lost, format!("the guest made no sense {when}: {line}")),
+            (End::Nonsense(line), _) => (Outcome::Lost, format!("protocol violation {when}: unexpected {line:?}")),
             (End::Silent, panic) => {
                 let cause = panic.map(|line| format!(", after: {line}")).unwrap_or_default();
                 (
@@ -461,7 +461,7 @@ pub trait Streams {
     fn stderr(&mut self, bytes: &[u8]) -> Result<()>;
     /// The terminal's size, if it has changed.
     fn new_size(&mut self) -> Option<Window>;
-    /// How long the program may take; without end if a person watches it.
+    /// How long the program may take; without end if a user watches it.
     fn patience(&self) -> Option<Duration> {
         None
     }

@@ -1,7 +1,5 @@
 //! `cargo xtask build`: the kernel alone.
 
-use std::path::PathBuf;
-
 use anyhow::Result;
 use clap::Args;
 
@@ -10,7 +8,7 @@ use crate::{
     kernel::config::Flavour,
     prepare::patched_kernel::{Order, build_patched},
     suite::binary,
-    task::Task,
+    task::{Task, source_args::SourceArgs},
 };
 
 /// Builds the kernel with the series and prints where it is
@@ -18,13 +16,12 @@ use crate::{
 /// Example: cargo xtask build --config debug
 #[derive(Args, Debug)]
 pub struct Build {
-    /// Which kernel.
+    /// The kernel configuration.
     #[arg(long, value_enum, default_value_t = Flavour::Default)]
     config: Flavour,
-    /// Take the kernel source from this git tree, tarball or folder instead of downloading it.
-    #[arg(long, value_name = "PATH")]
-    from: Option<PathBuf>,
-    /// Leave the option for loopfs off.
+    #[command(flatten)]
+    source: SourceArgs,
+    /// Build with CONFIG_BLK_DEV_LOOPFS off.
     #[arg(long)]
     without_loopfs: bool,
 }
@@ -33,7 +30,7 @@ impl Task for Build {
     fn run(self, ctx: &Ctx) -> Result<()> {
         let order = Order {
             flavour: self.config,
-            from: self.from.as_deref(),
+            from: self.source.path(),
             loopfs: !self.without_loopfs,
             cases: &binary::cases(&binary::build(ctx)?, self.config, ctx.verbose)?,
         };

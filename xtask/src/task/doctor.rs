@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// Says what is missing on this machine, and the one command that installs it
+/// Reports what is missing on this machine, and the command that installs it
 ///
 /// Example: cargo xtask doctor --fix
 #[derive(Args, Debug)]

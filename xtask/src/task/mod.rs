@@ -1,4 +1,4 @@
-//! The tasks a person can name on the command line, one file each.
+//! The commands of `cargo xtask`, one file each.
 
 pub mod bench;
 pub mod build;
@@ -9,6 +9,7 @@ pub mod mutants;
 mod reproduce;
 pub mod run;
 pub mod series;
+mod source_args;
 pub mod test;
 pub mod tree;
 

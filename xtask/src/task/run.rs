@@ -38,10 +38,10 @@ pub struct Run {
     /// The kernel configuration.
     #[arg(long, value_enum, default_value_t = Flavour::Default)]
     config: Flavour,
-    /// In a guest with Debian's own programs and container managers; short for --config clients.
+    /// Boot a guest with Debian's programs and container managers; short for --config clients.
     #[arg(long, conflicts_with = "config")]
     clients: bool,
-    /// Run this in the guest; its input, output, errors and exit code are passed on.
+    /// Run this command in the guest; its input, output and exit code are passed on.
     #[arg(last = true, value_name = "CMD")]
     command: Vec<String>,
     // Last: what follows would stand under its heading.
@@ -86,8 +86,8 @@ impl Task for Run {
             progress::say(&format!("the kernel said: {}\nits console: {}", splat.line, session.log().display()));
         }
         match stretch.splats().first() {
-            // A command's own failure says less than the kernel's.
-            Some(splat) if !matches!(&used, Err(error) if Failure::of(error) == Failure::Guest) => {
+            // A failure that is there already has an exit code of its own.
+            Some(splat) if used.is_ok() => {
                 Err(anyhow!("the kernel reported a fault: {}", splat.line).context(Failure::Guest))
             }
             _ => used,

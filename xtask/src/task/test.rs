@@ -35,7 +35,7 @@ use crate::{
 /// How many times the deadline of a case the kernel tree's self-test may take, which has dozens of them.
 const PATIENCE: u32 = 30;
 
-/// Runs the suite in guests and tells how each case ended
+/// Runs the test suite in guests and reports how each case ended
 ///
 /// Example: cargo xtask test --config debug unlink U1
 #[derive(Debug, clap::Args)]
@@ -45,38 +45,38 @@ pub struct Test {
     /// The kernel configuration.
     #[arg(long, value_enum, default_value_t = Flavour::Default)]
     config: Flavour,
-    /// Run Debian's own programs and container managers against the driver, in a guest that has them, and compare
-    /// loopfs with the stock loop driver; short for --config clients.
+    /// Run Debian's programs and container managers against the driver, and compare loopfs with the stock loop driver;
+    /// short for --config clients.
     #[arg(long, conflicts_with = "config")]
     clients: bool,
-    /// What keeps cases apart: processes in one guest, or a guest each.
+    /// How to isolate cases: processes in one guest, or one guest per case.
     #[arg(long, value_enum, default_value_t)]
     isolate: Isolate,
-    /// Run this many guests side by side; by default as many as the host has CPUs for.
+    /// Run this many guests side by side; the default is as many as the host has CPUs for.
     #[arg(long, short, value_name = "GUESTS", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
-    /// List the cases, and run none.
+    /// List the cases and exit.
     #[arg(long)]
     list: bool,
     /// Run everything this many times.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     repeat: Option<u32>,
-    /// Repeat, without end unless --repeat names one, until something fails.
+    /// Repeat until something fails (at most --repeat times, if given).
     #[arg(long)]
     until_fail: bool,
-    /// Run in another order each time; the seed is printed, and gives the same orders again.
+    /// Shuffle the order of every round; pass the printed seed to reproduce it.
     #[arg(long, value_name = "SEED", num_args = 0..=1, require_equals = true)]
     shuffle: Option<Option<u64>>,
-    /// Write a report for CI systems to this file.
+    /// Write a JUnit report to this file.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
-    /// Write all that is known about the run to this file.
+    /// Write a detailed JSON report to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Run the self-test of loopfs that is in the kernel's tree, in place of the suite.
+    /// Run the kselftest of loopfs from the kernel tree instead of the suite.
     #[arg(long, conflicts_with_all = ["filter", "isolate", "jobs", "list", "repeat", "until_fail", "shuffle", "skip_unmet"])]
     kselftest: bool,
-    /// Skip the cases whose needs the kernel does not meet, as for a kernel without loopfs; otherwise they fail.
+    /// Skip cases whose requirements the kernel does not meet, instead of failing them.
     #[arg(long)]
     skip_unmet: bool,
     /// Multiply every deadline by this.

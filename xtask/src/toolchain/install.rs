@@ -59,9 +59,9 @@ fn lacking(ctx: &Ctx, machine: &Machine, purposes: &[Purpose], minimum: Minimum)
 }
 
 fn refusal(ctx: &Ctx, lacking: &Lacking, reason: &str) -> anyhow::Error {
-    let mut text = format!("something is missing, and cannot be installed: {reason}");
+    let mut text = format!("prerequisites are missing and cannot be installed: {reason}");
     for (need, why) in lacking {
-        text.push_str(&format!("\n- {why} ({} would do)", need.otherwise()));
+        text.push_str(&format!("\n- {why} (alternatively, {})", need.otherwise()));
     }
     let needs: Vec<&Need> = lacking.iter().map(|(need, _)| need).collect();
     if let Ok(Some(command)) = command_line(ctx, &needs) {
@@ -70,7 +70,7 @@ fn refusal(ctx: &Ctx, lacking: &Lacking, reason: &str) -> anyhow::Error {
     anyhow!(text).context(Failure::Environment)
 }
 
-/// The one command that installs `needs`, for a person to type; nothing if there is none.
+/// The one command that installs `needs`, for a user to type; nothing if there is none.
 pub fn command_line(ctx: &Ctx, needs: &[&Need]) -> Result<Option<String>> {
     let lines = packages::read(ctx.root())?;
     let packages: Vec<String> =
@@ -102,11 +102,7 @@ fn install(ctx: &Ctx, machine: &Machine, lacking: &Lacking) -> Result<()> {
     let wanted = wanted(&lines, &needs);
     if !wanted.is_empty() {
         let Some(apt) = Apt::new(machine) else {
-            return Err(refusal(
-                ctx,
-                lacking,
-                "this is no Debian, or there is neither root nor sudo without a password",
-            ));
+            return Err(refusal(ctx, lacking, "this is not Debian, or there is neither root nor passwordless sudo"));
         };
         std::fs::create_dir_all(ctx.cache()).with_context(|| format!("cannot create {}", ctx.cache().display()))?;
         let _lock = Lock::acquire(&ctx.cache().join("install.lock"), "the installation of packages")?;

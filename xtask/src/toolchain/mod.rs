@@ -81,7 +81,7 @@ impl Toolchain {
     }
 }
 
-/// What is found of each need, for a person to read.
+/// What is found of each need, for a user to read.
 pub fn survey(ctx: &Ctx, machine: &Machine, purposes: &[Purpose], minimum: Minimum) -> Vec<(Need, needs::Finding)> {
     let needs = needs::all(minimum).into_iter().filter(|need| purposes.contains(&need.purpose)).collect();
     needs::look_for_all(needs, machine, ctx.cache())

@@ -1,7 +1,7 @@
 //! Boots a built prefix and runs the suite on it.
 //!
 //! Which cases apply to a prefix shows when they run. One whose needs are not met is skipped. One that needs what a later
-//! patch brings fails, and that is no fault, as long as it has not passed before: from the prefix on at which a case
+//! patch brings fails, and that is not a fault, as long as it has not passed before: from the prefix on at which a case
 //! passes, it has to pass at every later one, and at the end of the series all have to. A crash, a hang or a splat is a
 //! fault wherever it comes.
 

@@ -76,7 +76,7 @@ const OWN: &[&str] = &["loopfs", "loop_private"];
 ///
 /// # Errors
 ///
-/// On Ctrl-C, or when the environment lacks something. A kernel that does not build is no error here.
+/// On Ctrl-C, or when the environment lacks something. A kernel that does not build is not an error here.
 pub fn build(site: &Site<'_>, number: usize, switch: Switch, known: &mut Warnings) -> Result<(Built, Option<Record>)> {
     let wanted = wanted(site, switch)?;
     let tree_key = site.tree_key(number, switch);

@@ -1,5 +1,5 @@
 //! The evidence that the series was verified: the table of a complete `series verify`, kept beside the patches it is
-//! about and told apart from that of others by a key. Verifying takes hours on a small machine, so whoever has the
+//! about and told apart from that of others by a key. Verifying takes hours on a small machine, so a clone of the
 //! repository has what came of it too, and `series mail` puts it into the cover letter.
 
 use std::{

@@ -68,7 +68,7 @@ pub fn rst(site: &Site<'_>, subject: &Subject<'_>) -> Result<Verdict> {
         let command = cmd!(sh, "docutils --report=2 --halt=5 --writer=null {path}");
         let output = process::attempt(&command.into(), site.ctx.verbose)?;
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        // What only Sphinx knows is no fault, and what follows from it is not either.
+        // What only Sphinx knows is not a fault, and what follows from it is not either.
         let sphinx = ["Unknown directive type", "Unknown interpreted text role", "No role entry", "No directive entry"];
         let is_report =
             |line: &&str| line.contains("(WARNING/2)") || line.contains("(ERROR/3)") || line.contains("(SEVERE/4)");

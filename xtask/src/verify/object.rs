@@ -140,7 +140,7 @@ fn structures(text: &str) -> BTreeMap<String, String> {
     found
 }
 
-/// The names of what is no code, from nm's lines.
+/// The names of what is not code, from nm's lines.
 fn data(symbols: &str) -> BTreeSet<String> {
     let line = |line: &str| {
         let mut words = line.split_whitespace().rev();

@@ -1,4 +1,4 @@
-//! Getting the source through the command a person types.
+//! Getting the source through the command a user types.
 
 use std::{fs, path::Path, process::Command};
 
@@ -129,7 +129,7 @@ fn what_is_no_kernel_is_refused() {
     scene.file("novel.txt", "It was a dark and stormy night.");
     fs::create_dir(scene.path("empty")).unwrap();
     for (from, expected) in [
-        ("novel.txt", "no tarball"),
+        ("novel.txt", "not a tarball"),
         ("empty", "neither a git tree, nor a tarball, nor a folder with a kernel's source"),
         ("nothing here", "No such file"),
     ] {

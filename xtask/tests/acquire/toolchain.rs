@@ -102,8 +102,8 @@ fn an_ordinary_user_is_told_what_to_ask_for() {
     let error = install::ensure_on(&scene.ctx(), &scene.machine(), BUILD, Minimum::default()).unwrap_err();
     assert_eq!(Failure::of(&error).exit_code(), 2);
     let error = format!("{error:#}");
-    assert!(error.contains("there is no bc (any bc in PATH would do)"), "{error}");
-    assert!(error.contains("neither root nor sudo without a password"), "{error}");
+    assert!(error.contains("there is no bc (alternatively, any bc in PATH)"), "{error}");
+    assert!(error.contains("neither root nor passwordless sudo"), "{error}");
     assert!(error.contains("sudo apt-get install --no-install-recommends bc"), "{error}");
 }
 

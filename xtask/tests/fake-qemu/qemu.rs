@@ -85,7 +85,7 @@ impl Trouble {
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     match arguments.get(1).map(String::as_str) {
-        // A sibling of this program's name tells the version, as there is no kernel to name it.
+        // A sibling of this program's name tells the version, as there is not a kernel to name it.
         Some("--version") => version(&arguments[0]),
         Some("list") => list(),
         _ => return Qemu::new(&arguments).run(),

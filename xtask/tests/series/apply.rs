@@ -153,7 +153,7 @@ fn a_patch_behind_one_that_conflicts_is_judged_by_its_own_changes() {
     assert!(meetings[0].to_string().contains("0001-loop-two.patch\n    it says deux"), "{}", meetings[0]);
     assert_eq!(other_bases::failure(&meetings), None);
     let meetings = meet(&["loop-two", "loop-nine"]);
-    assert_eq!(meetings[0].faults, ["patches/base.toml: loop-nine goes onto next now: take its conflict out"]);
+    assert_eq!(meetings[0].faults, ["patches/base.toml: loop-nine applies to next now; remove its conflict"]);
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_base_that_cannot_be_had_is_told_and_the_others_are_tried() {
     let others = others.map(|(name, base)| Candidate { name: name.to_owned(), base, known: Vec::new() });
     let meetings = other_bases::meet(&lab.ctx, &lab.base, others).unwrap();
     assert!(
-        meetings[0].to_string().contains("7.2: cannot be had here\n  no source of Linux 7.2.12"),
+        meetings[0].to_string().contains("7.2: not available here\n  no source of Linux 7.2.12"),
         "{}",
         meetings[0]
     );

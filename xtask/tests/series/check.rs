@@ -132,7 +132,7 @@ fn a_stray_file_is_found() {
 fn a_file_name_that_is_not_the_subjects_is_found() {
     let lab = Lab::new();
     fs::rename(lab.path(&lab.patch("0004")), lab.path("patches/0004-wip.patch")).unwrap();
-    assert!(lab.finding().contains("calls for the name 0004-loopfs-limit-the-devices.patch"));
+    assert!(lab.finding().contains("should be named 0004-loopfs-limit-the-devices.patch"));
 }
 
 #[test]

@@ -273,7 +273,7 @@ fn the_gates_have_names_a_person_can_type() {
     }
 }
 
-/// The person's configuration is read by a git that runs in the repository, so it is set there.
+/// The user's configuration is read by a git that runs in the repository, so it is set there.
 #[test]
 fn the_submitter_is_who_git_says_and_never_made_up() {
     let lab = ready();

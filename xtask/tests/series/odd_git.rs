@@ -1,4 +1,4 @@
-//! A person's git configuration and environment change nothing.
+//! A user's git configuration and environment change nothing.
 
 use std::{fs, process::Command};
 

@@ -89,7 +89,7 @@ fn edits_can_be_sent_into_one_patch() {
     assert!(lab.read(&lab.patch("0004")).contains("-// driver 2\n+// driver two\n"));
     assert!(!lab.changed().contains(&lab.patch("0003")));
     let error = refresh::refresh(&lab.ctx, &lab.base, None, Options { into: Some(5), ..options() }).unwrap_err();
-    assert!(format!("{error:#}").contains("there is no patch 5"), "{error:#}");
+    assert!(format!("{error:#}").contains("patch 5 does not exist"), "{error:#}");
 }
 
 #[test]

@@ -120,7 +120,7 @@ fn a_prefix_is_its_own_tree() {
         assert_eq!(commits, count.to_string());
     }
     let error = tree::prepare_prefix(&lab.ctx, &lab.base, 5).unwrap_err();
-    assert!(format!("{error:#}").contains("the series has 4 patches"), "{error:#}");
+    assert!(format!("{error:#}").contains("patch 5 does not exist; the series has 4"), "{error:#}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! How long a person waits for the harness, measured from outside: by running it as they do.
+//! How long a user waits for the harness, measured from outside: by running it as they do.
 
 use std::{
     fs,

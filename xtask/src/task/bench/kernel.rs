@@ -34,13 +34,13 @@ const MEASUREMENTS: [(&[&str], u64); 4] = [
 
 /// Measures what calls cost, in instructions of a guest: the same on every machine
 ///
-/// Fails if a bound of SPEC.md is broken: S4, umount of 255 bound devices costs at most 8 times one; N6, foreign
-/// devices make GET_FREE and ADD at most a tenth dearer.
+/// Fails if a bound of SPEC.md is broken: S4, umount of 255 bound devices costs at most 8 times one; N6, devices of
+/// other tenants make GET_FREE and ADD at most 10 % more expensive.
 ///
 /// Example: cargo xtask bench kernel --json costs.json
 #[derive(Debug, clap::Args)]
 pub(super) struct Kernel {
-    /// Write all that was measured to this file.
+    /// Write the measurements to this file, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     // Last: what follows would stand under its heading.

@@ -1,13 +1,18 @@
 //! `cargo xtask series check`.
 
-use std::path::PathBuf;
-
 use anyhow::{Result, anyhow};
 use clap::Args;
 
-use crate::{ctx::Ctx, error::Failure, series::check, source, task::Task, verify::evidence::Evidence};
+use crate::{
+    ctx::Ctx,
+    error::Failure,
+    series::check,
+    source,
+    task::{Task, source_args::SourceArgs},
+    verify::evidence::Evidence,
+};
 
-/// Proves that patches/ is a fit series and that rust/ equals it
+/// Checks that patches/ is well formed and that rust/ matches it
 ///
 /// Checks the numbering, the form of each patch, that plain `git am` takes it, that exporting it again gives the same
 /// bytes, and that rust/ holds exactly the Rust files the series adds. Exit code 4 if anything is found.
@@ -15,14 +20,13 @@ use crate::{ctx::Ctx, error::Failure, series::check, source, task::Task, verify:
 /// Example: cargo xtask series check
 #[derive(Args, Debug)]
 pub(super) struct Check {
-    /// Take the kernel source from this git tree, tarball or folder instead of downloading it.
-    #[arg(long, value_name = "PATH")]
-    from: Option<PathBuf>,
+    #[command(flatten)]
+    source: SourceArgs,
 }
 
 impl Task for Check {
     fn run(self, ctx: &Ctx) -> Result<()> {
-        let base = source::base(ctx, self.from.as_deref())?;
+        let base = source::base(ctx, self.source.path())?;
         let report = check::check(ctx, &base)?;
         for finding in &report.findings {
             println!("{finding}");

@@ -17,12 +17,12 @@ use crate::{
         people::{People, Person},
     },
     progress, source,
-    task::{Task, series::list_gates},
+    task::{Task, series::list_gates, source_args::SourceArgs},
 };
 
-/// Writes the series as mails for the kernel's lists, if it passes the gates; never sends anything
+/// Writes the series as mails for the kernel's lists, if it passes the gates; sends nothing
 ///
-/// Author and sign-off are those of the person git knows as the user here. The mails get their To and Cc from the
+/// Author and sign-off are your git identity. The mails get their To and Cc from the
 /// kernel's get_maintainer.pl and are threaded under the cover letter.
 ///
 /// Example: cargo xtask series mail -v 2 --to-dir outgoing/
@@ -32,19 +32,19 @@ pub(super) struct Mail {
     #[arg(short = 'v', long = "series-version", value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..))]
     series_version: u32,
-    /// The folder that gets a folder vN with the mails.
+    /// Write the mails to DIR/vN.
     #[arg(long, value_name = "DIR", default_value = "outgoing")]
     to_dir: PathBuf,
-    /// Ask for comments only: [PATCH RFC].
+    /// Mark the mails as [PATCH RFC].
     #[arg(long)]
     rfc: bool,
     /// Add your Signed-off-by, which says that you may submit this (Developer's Certificate of Origin).
     #[arg(long)]
     sign_off: bool,
-    /// Send all of it to this address as well, for what get_maintainer.pl does not know.
+    /// Add this address to the To of every mail.
     #[arg(long, value_name = "ADDRESS")]
     to: Vec<Person>,
-    /// Send copies of all of it to this address as well.
+    /// Add this address to the Cc of every mail.
     #[arg(long, value_name = "ADDRESS")]
     cc: Vec<Person>,
     /// Leave out this gate of --list-gates; may be given several times.
@@ -53,12 +53,11 @@ pub(super) struct Mail {
     /// List the gates and what each wants, and write nothing.
     #[arg(long)]
     list_gates: bool,
-    /// Replace mails of this version that were written before.
+    /// Overwrite the mails of this version.
     #[arg(long)]
     force: bool,
-    /// Take the kernel source from this git tree, tarball or folder instead of downloading it.
-    #[arg(long, value_name = "PATH")]
-    from: Option<PathBuf>,
+    #[command(flatten)]
+    source: SourceArgs,
 }
 
 impl Task for Mail {
@@ -68,7 +67,7 @@ impl Task for Mail {
             return Ok(());
         }
         let submitter = Person::submitter(ctx)?;
-        let base = source::base(ctx, self.from.as_deref())?;
+        let base = source::base(ctx, self.source.path())?;
         let sign_off = self.sign_off || asked(&submitter)?;
         let order = Order {
             version: self.series_version,
@@ -96,7 +95,7 @@ impl Task for Mail {
     }
 }
 
-/// Asks whoever sits at the terminal for their sign-off; without one, nobody has given it.
+/// Asks at the terminal for the sign-off; without a terminal there is none.
 fn asked(submitter: &Person) -> Result<bool> {
     if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
         return Ok(false);

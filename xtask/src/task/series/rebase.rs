@@ -1,4 +1,4 @@
-//! `cargo xtask series rebase`.
+//! `cargo xtask series rebase VERSION`.
 
 use std::path::PathBuf;
 

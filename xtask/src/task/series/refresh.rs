@@ -13,7 +13,7 @@ use crate::{
         refresh::{self, Options, Prefer},
     },
     source,
-    task::Task,
+    task::{Task, source_args::SourceArgs},
 };
 
 const EXAMPLES: &str = "\
@@ -33,21 +33,20 @@ pub(super) struct Refresh {
     /// Go on after a conflict has been resolved.
     #[arg(long = "continue", conflicts_with_all = ["abort", "into", "prefer", "three_way", "from_branch"])]
     resume: bool,
-    /// Forget a refresh that has stopped at a conflict.
+    /// Give up a refresh that stopped at a conflict.
     #[arg(long, conflicts_with_all = ["into", "prefer", "three_way", "from_branch"])]
     abort: bool,
     /// Fold every edit into the patch of this number.
     #[arg(long, value_name = "NUMBER")]
     into: Option<usize>,
-    /// Which side to believe where both rust/ and patches/ were changed.
+    /// Which side wins where both rust/ and patches/ were changed.
     #[arg(long, value_enum)]
     prefer: Option<Prefer>,
-    /// Carry patches that no longer apply over by a three-way merge.
+    /// Fall back to a three-way merge for patches that no longer apply.
     #[arg(long)]
     three_way: bool,
-    /// Take the kernel source from this git tree, tarball or folder instead of downloading it.
-    #[arg(long, value_name = "PATH")]
-    from: Option<PathBuf>,
+    #[command(flatten)]
+    source: SourceArgs,
     /// Replace the series by this branch of a git repository, one commit a patch.
     #[arg(long, value_name = "REPO:BRANCH", conflicts_with_all = ["into", "prefer", "three_way", "from"])]
     from_branch: Option<RepoBranch>,
@@ -86,13 +85,14 @@ impl Task for Refresh {
         let outcome = match &self.from_branch {
             Some(from) => import::from_branch(ctx, &from.repo, &self.base, &from.branch)?,
             None => {
-                let base = source::base(ctx, self.from.as_deref())?;
+                let base = source::base(ctx, self.source.path())?;
                 if self.resume {
                     refresh::resume(ctx, &base)?
                 } else {
                     let options = Options { into: self.into, prefer: self.prefer, three_way: self.three_way };
-                    let origin =
-                        (self.three_way && self.from.is_some()).then(|| source::base(ctx, None)).transpose()?;
+                    let origin = (self.three_way && self.source.path().is_some())
+                        .then(|| source::base(ctx, None))
+                        .transpose()?;
                     refresh::refresh(ctx, &base, origin.as_ref(), options)?
                 }
             }

@@ -17,7 +17,7 @@ use crate::{
     toolchain::{install, needs::Purpose, version::Minimum},
 };
 
-/// Tells for each patch how it meets a base: applies, three-way, conflicts, or why it is no patch
+/// Reports how each patch applies to a base: cleanly, by three-way merge, with conflicts, or not at all
 ///
 /// Example: cargo xtask series status --base all
 #[derive(Args, Debug)]

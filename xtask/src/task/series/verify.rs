@@ -10,7 +10,7 @@ use crate::{
     kernel::config::Flavour,
     source,
     suite::binary,
-    task::{Task, series::list_gates},
+    task::{Task, series::list_gates, source_args::SourceArgs},
     toolchain::{install, needs::Purpose, version::Minimum},
     verify::{self, Order, boot::InGuests, gate::Gate, table},
 };
@@ -20,10 +20,10 @@ Examples:
   cargo xtask series verify
   cargo xtask series verify --skip rustdoc --json";
 
-/// Proves each patch: builds, boots and tests every prefix of the series, and runs the kernel's checkers
+/// Verifies each patch: builds, boots and tests every prefix of the series, and runs the kernel's checkers
 ///
-/// The first time, every prefix is built, which takes a while; what was found out is kept, so that later only a changed
-/// patch and those after it cost time. A complete run is what `series mail` asks for.
+/// The first run builds every prefix, which takes more than an hour. Results are cached: later only a changed patch and
+/// those after it are built. `series mail` requires a complete run.
 ///
 /// Example: cargo xtask series verify --gate checkpatch --gate rustfmt
 #[derive(Args, Debug)]
@@ -41,9 +41,8 @@ pub(super) struct Verify {
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
-    /// Take the kernel source from this git tree, tarball or folder instead of downloading it.
-    #[arg(long, value_name = "PATH")]
-    from: Option<PathBuf>,
+    #[command(flatten)]
+    source: SourceArgs,
 }
 
 impl Task for Verify {
@@ -53,7 +52,7 @@ impl Task for Verify {
             return Ok(());
         }
         install::ensure(ctx, &[Purpose::Source, Purpose::Build, Purpose::Guest, Purpose::Verify], Minimum::default())?;
-        let base = source::base(ctx, self.from.as_deref())?;
+        let base = source::base(ctx, self.source.path())?;
         let gates = self.gates();
         // Most gates run nothing.
         let (suite, cases) = if [Gate::Boot, Gate::Suite, Gate::Kunit].iter().any(|gate| gates.contains(gate)) {
