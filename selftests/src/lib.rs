@@ -21,6 +21,7 @@ pub mod lock_order;
 pub mod lockdep;
 pub mod loop_control;
 pub mod loop_device;
+pub mod memfd;
 pub mod mount_info;
 pub mod nodes;
 pub mod privilege;
