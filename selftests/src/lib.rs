@@ -1,5 +1,6 @@
 //! The loopfs test suite: its cases, and the guest half of the harness that runs them.
 
+pub mod aligned;
 pub mod backing;
 pub mod bench;
 pub mod block;
@@ -21,6 +22,7 @@ pub mod lock_order;
 pub mod lockdep;
 pub mod loop_control;
 pub mod loop_device;
+pub mod mapping;
 pub mod memfd;
 pub mod mount_info;
 pub mod nodes;

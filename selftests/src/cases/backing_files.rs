@@ -69,7 +69,7 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 /// Binds what `open` gives to a fresh device in all three ways, and requires each to fail.
-fn expect_refused(instance: &Instance, file: &File, errno: Errno, what: &str) -> Result<()> {
+pub(super) fn expect_refused(instance: &Instance, file: &File, errno: Errno, what: &str) -> Result<()> {
     let number = instance.add()?;
     let device = instance.open(number)?;
     expect::errno(device.set_fd(file), errno, &format!("SET_FD of {what}"))?;
@@ -225,7 +225,7 @@ fn writing_through_a_device_takes_no_reserved_blocks(ctx: &Context) -> Result<()
 }
 
 /// Mounts the ext4 `image` from a device of the host, for the usual tenant to write to.
-fn mount_ext4(ctx: &Context, host: &Host<'_>, image: &[u8]) -> Result<PathBuf> {
+pub(super) fn mount_ext4(ctx: &Context, host: &Host<'_>, image: &[u8]) -> Result<PathBuf> {
     let backing = Backing::new(&ctx.dir.join("image"))?;
     backing.file().write_all_at(image, 0)?;
     let node = format!("/dev/loop{}", host.control().add_any()?);

@@ -9,6 +9,7 @@ use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
 use crate::{
     case::{Case, Need},
+    cgroup::has_controller,
     fs_context::FsContext,
     kernel_config, lockdep,
     loop_control::LoopControl,
@@ -110,11 +111,6 @@ fn opening_a_node_makes_its_device() -> bool {
     }
     let _ = fs::remove_file(node);
     made
-}
-
-fn has_controller(name: &str) -> bool {
-    let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
-    controllers.split_ascii_whitespace().any(|found| found == name)
 }
 
 /// Whether any disk has the entry `name` in sysfs.
