@@ -7,6 +7,7 @@ mod clearing;
 mod cycles;
 mod descriptors;
 mod numbers;
+mod stalls;
 mod sysfs;
 mod unkillable;
 
@@ -20,8 +21,16 @@ use crate::{
 
 /// The cases.
 pub(super) fn cases() -> Vec<Case> {
-    [descriptors::cases(), numbers::cases(), cycles::cases(), clearing::cases(), sysfs::cases(), unkillable::cases()]
-        .concat()
+    [
+        descriptors::cases(),
+        numbers::cases(),
+        cycles::cases(),
+        clearing::cases(),
+        sysfs::cases(),
+        stalls::cases(),
+        unkillable::cases(),
+    ]
+    .concat()
 }
 
 /// An ordinary user's tenant, and its instance.
