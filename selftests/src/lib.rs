@@ -16,6 +16,7 @@ pub mod fsnotify;
 pub mod fuse;
 pub mod harness;
 pub mod instance;
+pub mod ioctl_table;
 pub mod kernel_config;
 pub mod limit;
 pub mod lock_order;

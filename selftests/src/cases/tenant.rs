@@ -6,6 +6,7 @@
 mod clearing;
 mod cycles;
 mod descriptors;
+mod ioctls;
 mod numbers;
 mod stalls;
 mod sysfs;
@@ -27,6 +28,7 @@ pub(super) fn cases() -> Vec<Case> {
         cycles::cases(),
         clearing::cases(),
         sysfs::cases(),
+        ioctls::cases(),
         stalls::cases(),
         unkillable::cases(),
     ]
