@@ -149,6 +149,10 @@ impl Stalled {
                 _ => Ok(device.set_fd(Backing::with_size(&path, SIZE)?)?),
             }
         })?;
+        if server.is_some() {
+            // The server tells with the first close that it wants to hear of no other, for which it had to answer.
+            run(tenant.as_ref(), || Ok(drop(File::open(&served)?)))?;
+        }
         // To open it takes an answer, to map it none.
         let data = match cause {
             Cause::FusePage | Cause::FrozenServer => Some(open(tenant.as_ref(), || Ok(File::open(&served)?.into()))?),

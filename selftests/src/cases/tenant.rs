@@ -7,9 +7,12 @@ mod clearing;
 mod cycles;
 mod descriptors;
 mod ioctls;
+mod log;
+mod memory;
 mod numbers;
 mod stalls;
 mod sysfs;
+mod threads;
 mod unkillable;
 
 use anyhow::Result;
@@ -29,6 +32,9 @@ pub(super) fn cases() -> Vec<Case> {
         clearing::cases(),
         sysfs::cases(),
         ioctls::cases(),
+        memory::cases(),
+        log::cases(),
+        threads::cases(),
         stalls::cases(),
         unkillable::cases(),
     ]

@@ -26,7 +26,7 @@ use crate::{
     cgroup::Cgroup,
     ext2, limit,
     loop_device::LoopDevice,
-    process,
+    meminfo, process,
     stalled::{Cause, Load, Stalled},
     sysctl::Sysctl,
     tenant::Tenant,
@@ -445,14 +445,6 @@ fn last_close_of_a_stalled_device_by_a_kernel_thread_holds_up_no_other(ctx: &Con
     Ok(())
 }
 
-/// What `/proc/meminfo` says of `key`, in bytes.
-fn meminfo(key: &str) -> Result<u64> {
-    let text = fs::read_to_string("/proc/meminfo")?;
-    let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
-    let kilobytes: u64 = value.and_then(|v| v.trim().strip_suffix(" kB")?.parse().ok()).context("no such line")?;
-    Ok(kilobytes * 1024)
-}
-
 /// T4: "A tenant's device takes a bounded share of the dirty page limit; a stalled one does not throttle other writers."
 fn stalled_device_takes_a_bounded_share_of_dirty_pages(ctx: &Context) -> Result<()> {
     const LIMIT: u64 = 16 << 20;
@@ -474,7 +466,7 @@ fn stalled_device_takes_a_bounded_share_of_dirty_pages(ctx: &Context) -> Result<
     let result = (|| -> Result<()> {
         let idle = timed("8 MiB of buffered writes", Duration::from_secs(20), &write)?;
         sync();
-        let before = meminfo("Dirty")? + meminfo("Writeback")?;
+        let before = meminfo::get("Dirty")? + meminfo::get("Writeback")?;
         let stalled = Stalled::of_tenant(ctx, Cause::FusePage, Load::Buffered)?;
         let device = stalled.node();
         let dirtying = stalled.start(|| {
@@ -487,7 +479,7 @@ fn stalled_device_takes_a_bounded_share_of_dirty_pages(ctx: &Context) -> Result<
             Ok(())
         })?;
         dirtying.ends_within(Duration::from_secs(5))?;
-        let taken = (meminfo("Dirty")? + meminfo("Writeback")?).saturating_sub(before);
+        let taken = (meminfo::get("Dirty")? + meminfo::get("Writeback")?).saturating_sub(before);
         let written = timed("8 MiB of buffered writes beside a stalled device", (idle * 2).max(FLOOR), &write);
         let in_place = stalled.expect_in_place();
         let released = stalled.release(AFTERWARDS);
