@@ -32,9 +32,13 @@ pub enum Answer {
     Works,
     /// It fails with one of these.
     Fails(&'static [Errno]),
+    /// It works, or it fails with one of these where the kernel was built without it.
+    WorksIfBuilt(&'static [Errno]),
 }
 
 const WORKS: Answer = Answer::Works;
+/// It tells that there is nothing, or is not known.
+const NOTHING: Answer = Answer::WorksIfBuilt(&[Errno::EINVAL, Errno::ENOTTY]);
 /// The caller lacks a capability, or the descriptor is for reading where one for writing is needed.
 const NO_RIGHT: Answer = Answer::Fails(&[Errno::EACCES, Errno::EPERM]);
 /// A file is bound only from inside the owner (T8).
@@ -116,7 +120,7 @@ pub const TABLE: &[Row] = &[
     all("BLKROTATIONAL", 0x127e, BUFFER, WORKS),
     row("BLKZEROOUT", 0x127f, Argument::Range, WORKS, WORKS, WORKS, NOT_OPEN),
     all("BLKGETDISKSEQ", 0x8008_1280, BUFFER, WORKS),
-    all("FS_IOC_GETLBMD_CAP", 0xc010_1502, BUFFER, WORKS),
+    all("FS_IOC_GETLBMD_CAP", 0xc010_1502, BUFFER, NOTHING),
     // <linux/fs.h>: kernel/trace/blktrace.c. To trace is the host's; without a size there is nothing to set up.
     row("BLKTRACESETUP", 0xc048_1273, BUFFER, INVALID, NO_RIGHT, NO_RIGHT, NO_RIGHT),
     row("BLKTRACESTART", 0x1274, BUFFER, INVALID, NO_RIGHT, NO_RIGHT, NO_RIGHT),
