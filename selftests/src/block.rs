@@ -20,13 +20,16 @@ pub fn loop_devices() -> Result<BTreeSet<u32>> {
     Ok(numbers)
 }
 
-/// A number above those of all loop devices there are, with room for `distance` more below it.
+/// The first number that any instance may have: those below it are for the host and its instances.
+pub const FIRST_PRIVATE: u32 = 256;
+
+/// A number above those of all loop devices there are, that anybody may ask for, with room for `distance` more below it.
 ///
 /// # Errors
 ///
 /// When `/sys/block` cannot be read.
 pub fn unused_number(distance: u32) -> Result<u32> {
-    Ok(loop_devices()?.last().map_or(0, |last| last + 1) + distance)
+    Ok(loop_devices()?.last().map_or(0, |last| last + 1).max(FIRST_PRIVATE) + distance)
 }
 
 /// The folder of device `number` in sysfs.

@@ -7,7 +7,8 @@ use nix::errno::Errno;
 
 use crate::{
     backing::Backing,
-    block, case,
+    block::{self, FIRST_PRIVATE},
+    case,
     case::{Case, Context, Need, Who},
     expect,
     instance::Instance,
@@ -36,13 +37,10 @@ pub(super) fn cases() -> Vec<Case> {
     cases.into_iter().map(|case| case.only(&[Who::Root]).needing(&[Need::Loopfs, Need::Loop])).collect()
 }
 
-/// The first number that is nobody's but a private device's.
-const FIRST: u32 = 256;
-
-/// The lowest number from [`FIRST`] on that no device has.
+/// The lowest number that an instance may have and no device has.
 fn lowest_free() -> Result<u32> {
     let taken = block::loop_devices()?;
-    (FIRST..).find(|number| !taken.contains(number)).context("all numbers are taken")
+    (FIRST_PRIVATE..).find(|number| !taken.contains(number)).context("all numbers are taken")
 }
 
 /// C3: "Numbers 0 to 255 are the host's: ADD of one is EPERM". Whether anybody has it or not, which a tenant is not to learn.
@@ -51,7 +49,7 @@ fn low_number_is_the_hosts(ctx: &Context) -> Result<()> {
     let taken = LoopControl::host()?.get_free()?;
     tenant.run(|| {
         let control = instance.control()?;
-        for number in [0, 1, 7, 8, 12, 100, 254, FIRST - 1, taken] {
+        for number in [0, 1, 7, 8, 12, 100, 254, FIRST_PRIVATE - 1, taken] {
             expect::errno(control.add_number(number), Errno::EPERM, &format!("ADD {number} by a tenant"))?;
         }
         instance.expect_devices(&[])?;
@@ -72,7 +70,7 @@ fn full_tenant_hears_of_its_limit_before_the_number(ctx: &Context) -> Result<()>
 fn low_number_is_free_for_an_instance_of_the_host(ctx: &Context) -> Result<()> {
     let instance = Instance::new(ctx, "loopfs")?;
     let taken = block::loop_devices()?;
-    let low = (0..FIRST).rev().find(|number| !taken.contains(number)).context("all low numbers are taken")?;
+    let low = (0..FIRST_PRIVATE).rev().find(|number| !taken.contains(number)).context("all low numbers are taken")?;
     ensure!(instance.control()?.add_number(low)? == low);
     Ok(instance.control()?.remove(low)?)
 }
