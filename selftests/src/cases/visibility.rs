@@ -1,4 +1,4 @@
-//! SPEC N3 and N4: where a private device shows, and where it does not.
+//! SPEC N3: where a private device shows, and where it does not.
 
 use std::{fs, path::Path};
 
@@ -34,7 +34,6 @@ pub(super) fn cases() -> Vec<Case> {
             Need::Loop,
             Need::Uevent,
         ]),
-        case!(["N4", "H16"], backing_file_shows_in_the_owner_and_its_ancestors_only),
     ]
 }
 
@@ -155,38 +154,5 @@ fn uevents_asked_for_by_hand_are_not_sent_either(ctx: &Context) -> Result<()> {
     ensure!(!uevent::about(&events, fence).is_empty(), "the listener hears nothing at all");
     let heard = uevent::about(&events, number);
     ensure!(heard.is_empty(), "the host hears of private loop{number}: {heard:?}");
-    Ok(())
-}
-
-/// N4: "`loop/backing_file` in sysfs of a private device is readable only in the owner and its
-/// ancestors."
-fn backing_file_shows_in_the_owner_and_its_ancestors_only(ctx: &Context) -> Result<()> {
-    let sibling = Tenant::new(ctx, "sibling")?;
-    let owner = Tenant::new(ctx, "owner")?;
-    let instance = owner.mount()?;
-    let path = owner.dir().join("secret");
-    let number = owner.run(|| Ok(instance.add_bound(&Backing::new(&path)?)?))?;
-
-    let shows = || block::backing_file(number).is_ok_and(|shown| shown.contains("secret"));
-    let expect_hidden = |from: &str| -> Result<()> {
-        ensure!(!shows(), "{from} reads the path of the backing file");
-        Ok(())
-    };
-    ensure!(shows(), "the parent of the owner cannot read the path of the backing file");
-    owner.run(|| {
-        ensure!(shows(), "the owner cannot read the path of its backing file");
-        let child = Tenant::nested(owner.dir(), "child")?;
-        child.run(|| expect_hidden("a child of the owner"))
-    })?;
-    sibling.run(|| expect_hidden("a sibling of the owner"))?;
-
-    // The other attributes hold nothing of the tenant's and stay as they are.
-    sibling.run(|| {
-        let offset = fs::read_to_string(block::sysfs(number).join("loop/offset"))?;
-        ensure!(offset.trim() == "0");
-        Ok(())
-    })?;
-    let device = LoopDevice::from(owner.descriptor(|| Ok(instance.open(number)?.into()))?);
-    device.clear()?;
     Ok(())
 }

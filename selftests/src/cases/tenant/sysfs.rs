@@ -20,7 +20,7 @@ use crate::{
 /// The cases.
 pub(super) fn cases() -> Vec<Case> {
     vec![
-        case!(["N4"], loop_group_of_sysfs_is_the_owners_alone).only(&[Who::Root]),
+        case!(["N4", "H16"], loop_group_of_sysfs_is_the_owners_alone).only(&[Who::Root]),
         case!(["N4"], loop_group_of_the_hosts_instance_is_the_hosts).only(&[Who::Root]),
         case!(["N4"], loop_group_of_a_device_of_the_host_is_everybodys)
             .only(&[Who::Root])
