@@ -41,10 +41,16 @@ pub(super) fn cases() -> Vec<Case> {
 fn devtmpfs_has_no_node_for_a_private_device(ctx: &Context) -> Result<()> {
     let tenant = Tenant::new(ctx, "tenant")?;
     let host = Host::new(ctx)?;
-    let theirs = Instance::at(&tenant.seen_from_outside(tenant.mount()?.dir()));
+    let inside = tenant.mount()?;
+    let theirs = Instance::at(&tenant.seen_from_outside(inside.dir()));
     let backing = Backing::new(&ctx.dir.join("file"))?;
-    for instance in [Instance::new(ctx, "own")?, theirs] {
-        let number = instance.add_bound(&backing)?;
+    for (instance, is_theirs) in [(Instance::new(ctx, "own")?, false), (theirs, true)] {
+        let number = if is_theirs {
+            // Nobody else binds a file to a device of the tenant.
+            tenant.run(|| Ok(inside.add_bound(&backing)?))?
+        } else {
+            instance.add_bound(&backing)?
+        };
         let node = format!("/dev/loop{number}");
         ensure!(!Path::new(&node).exists(), "{node} is there");
         instance.open(number)?.clear()?;
@@ -144,10 +150,8 @@ fn uevents_asked_for_by_hand_are_not_sent_either(ctx: &Context) -> Result<()> {
     let instance = Instance::new(ctx, "loopfs")?;
     let number = instance.add()?;
     let listener = UeventListener::new()?;
-    for device in [block::sysfs(number), format!("/sys/class/bdi/7:{number}").into()] {
-        // Whether the kernel refuses or ignores it, it may not send it.
-        let _ = fs::write(device.join("uevent"), "change");
-    }
+    // Whether the kernel refuses or ignores it, it may not send it.
+    let _ = fs::write(block::sysfs(number).join("uevent"), "change");
     let fence = block::unused_number(10)?;
     host.control().add_number(fence)?;
     let events = listener.take()?;
