@@ -28,7 +28,8 @@ use crate::{
 /// The cases.
 pub(super) fn cases() -> Vec<Case> {
     let cases = vec![
-        case!(["T6", "N1"], every_ioctl_of_a_device_gives_what_the_table_says).needing(&[Need::Loopfs, Need::BlkTrace]),
+        case!(["T6", "N1", "H20"], every_ioctl_of_a_device_gives_what_the_table_says)
+            .needing(&[Need::Loopfs, Need::BlkTrace]),
         case!(["T6"], what_a_tenants_user_may_call_needs_no_privilege_on_a_device_of_the_host).needing(&[
             Need::Loopfs,
             Need::Loop,
