@@ -354,7 +354,8 @@ fn fuse_file_below_an_overlay_works(ctx: &Context) -> Result<()> {
         fuse::serve(&device, &dir, 0)
     })?;
     tenant.run(|| {
-        fs::write(dir.join(fuse::FILE), b"below the overlay")?;
+        // Not truncated, which the server does not know.
+        File::options().write(true).open(dir.join(fuse::FILE))?.write_all_at(b"below the overlay", 0)?;
         let merged = mount_overlay(tenant.dir(), &dir)?;
         let device = instance.open(instance.add()?)?;
         device.configure_with_flags(File::open(merged.join(fuse::FILE))?, LO_FLAGS_READ_ONLY)?;

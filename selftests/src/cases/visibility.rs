@@ -10,7 +10,6 @@ use crate::{
     block, case,
     case::{Case, Context, Need, Who},
     instance::Instance,
-    loop_device::LoopDevice,
     tenant::Tenant,
     uapi::LO_FLAGS_READ_ONLY,
     uevent::{self, UeventListener},

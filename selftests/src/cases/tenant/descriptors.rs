@@ -291,7 +291,7 @@ fn discard_through_a_device_waits_for_a_frozen_file_system(ctx: &Context) -> Res
         Ok(number)
     })?;
     let node = instance.node(number);
-    frozen(&dir, &path, |body| tenant.start(move || body(&LoopDevice::open(&node)?)))?;
+    frozen(&dir, &path, |body| tenant.start(|| body(&LoopDevice::open(&node)?)))?;
     tenant.kill()?;
     umount(&dir)?;
     Ok(())
@@ -309,8 +309,7 @@ fn host_frozen(ctx: &Context) -> Result<()> {
         file.sync_all()?;
         LoopDevice::open(&node)?.set_fd(&file)?;
     }
-    let device = node.clone();
-    frozen(&dir, &path, |body| crate::process::start(move || body(&LoopDevice::open(&device)?)))?;
+    frozen(&dir, &path, |body| crate::process::start(|| body(&LoopDevice::open(&node)?)))?;
     LoopDevice::open(&node)?.clear()?;
     umount(&dir)?;
     Ok(())
@@ -320,19 +319,22 @@ fn host_frozen(ctx: &Context) -> Result<()> {
 fn frozen(
     dir: &Path,
     path: &Path,
-    start: impl FnOnce(fn(&LoopDevice) -> Result<()>) -> Result<crate::process::Started<()>>,
+    start: impl Fn(fn(&LoopDevice) -> Result<()>) -> Result<crate::process::Started<()>>,
 ) -> Result<()> {
     let before = fs::metadata(path)?.blocks();
     ensure!(before >= 1024, "the file has {before} blocks: there is nothing to discard");
     let frozen = Frozen::new(dir)?;
     let discard = start(|device| Ok(device.discard(128 * 1024, 256 * 1024)?))?;
-    let waits = !discard.ends_within(WATCHED)?;
+    let write = start(|device| Ok(device.write_at(&[8; 4096], 0).and_then(|()| device.sync())?))?;
+    let waits = !discard.ends_within(WATCHED)? && !write.ends_within(Duration::ZERO)?;
     let meanwhile = fs::metadata(path)?.blocks();
     drop(frozen);
     ensure!(discard.ends_within(AFTERWARDS)?, "the discard still waits when the file system is thawed");
     discard.join().context("the discard fails")?;
+    ensure!(write.ends_within(AFTERWARDS)?, "the write still waits when the file system is thawed");
+    write.join().context("the write fails")?;
     ensure!(meanwhile == before, "a frozen file lost {} blocks", before - meanwhile);
-    ensure!(waits, "the discard does not wait");
+    ensure!(waits, "the discard or the write does not wait");
     ensure!(fs::metadata(path)?.blocks() < before, "the discard did nothing");
     Ok(())
 }
