@@ -151,7 +151,10 @@ impl Stalled {
         })?;
         if server.is_some() {
             // The server tells with the first close that it wants to hear of no other, for which it had to answer.
-            run(tenant.as_ref(), || Ok(drop(File::open(&served)?)))?;
+            run(tenant.as_ref(), || {
+                File::open(&served)?;
+                Ok(())
+            })?;
         }
         // To open it takes an answer, to map it none.
         let data = match cause {

@@ -79,7 +79,7 @@ const AFTERWARDS: Duration = Duration::from_secs(15);
 /// Does `act` in a process of its own, and tells how long it took.
 fn timed(what: &str, limit: Duration, act: &dyn Fn() -> Result<()>) -> Result<Duration> {
     let start = Instant::now();
-    let doing = process::start(|| act())?;
+    let doing = process::start(act)?;
     if !doing.ends_within(limit)? {
         // It cannot be killed where it waits for the tenant.
         doing.abandon();
@@ -90,9 +90,15 @@ fn timed(what: &str, limit: Duration, act: &dyn Fn() -> Result<()>) -> Result<Du
     Ok(took)
 }
 
+/// Something that others do.
+type Act = Box<dyn Fn() -> Result<()>>;
+
+/// A call on an open device.
+type Call<'call> = &'call dyn Fn(&LoopDevice) -> nix::Result<()>;
+
 /// What others do: the host, and a tenant that has nothing to do with the one that is stalled.
 struct Others {
-    acts: Vec<(&'static str, Box<dyn Fn() -> Result<()>>)>,
+    acts: Vec<(&'static str, Act)>,
     /// How long each takes when nothing is stalled.
     idle: Vec<Duration>,
     ext4: PathBuf,
@@ -117,7 +123,7 @@ impl Others {
         let file = host.backing("others-file")?;
         let (_, plain) = device_with(ctx, host, "plain-image", &vec![0; 4 << 20])?;
 
-        let acts: Vec<(&'static str, Box<dyn Fn() -> Result<()>>)> = vec![
+        let acts: Vec<(&'static str, Act)> = vec![
             ("sync(2)", {
                 let path = ext4.join("synced");
                 Box::new(move || {
@@ -301,7 +307,7 @@ fn others_go_on_beside_a_device_whose_fuse_server_is_stopped(ctx: &Context) -> R
 /// Calls that wait for a stalled device with its locks held, all at once. Returns when each had time to get there.
 fn change_and_clear(stalled: &Stalled) -> Result<Vec<process::Started<()>>> {
     let offset = LoopInfo64 { lo_offset: 4096, ..LoopInfo64::ZERO };
-    let calls: [&dyn Fn(&LoopDevice) -> nix::Result<()>; 4] = [
+    let calls: [Call<'_>; 4] = [
         &|device| device.set_status(&offset),
         &|device| device.clear(),
         &|device| device.set_block_size(4096),
