@@ -35,10 +35,10 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 /// Cgroups of one tenant, each with a request of its own.
-const GROUPS: u64 = 24;
+const GROUPS: u64 = 32;
 
-/// How many threads may work for one device.
-const FOR_A_DEVICE: usize = 4;
+/// How many threads may come to work for one device, and for what else the guest does meanwhile.
+const FOR_A_DEVICE: usize = 12;
 
 /// T9: "Kernel threads, workqueues ... are bounded by a small constant for each device". A thread for each cgroup is none, as a tenant
 /// to which cgroups are delegated makes as many as it likes.
@@ -47,7 +47,7 @@ fn cgroups_with_io_on_a_stalled_device_occupy_few_threads(ctx: &Context) -> Resu
         .map(|number| Cgroup::new(&format!("loopfs-group{number}"), &["memory", "io"]))
         .collect::<Result<Vec<_>>>()?;
     let stalled = Stalled::of_tenant(ctx, Cause::FusePage, Load::Direct)?;
-    let name = format!("loop{}", stalled.number());
+    let before = kernel_threads::names()?;
     let (mut go, mut signal) = pipe()?;
     let mut writers = Vec::new();
     for (number, group) in (0..).zip(&groups) {
@@ -63,12 +63,7 @@ fn cgroups_with_io_on_a_stalled_device_occupy_few_threads(ctx: &Context) -> Resu
     let in_flight =
         wait::until("each cgroup to have a request in flight", || Ok(block::in_flight(stalled.number())? > GROUPS));
     std::thread::sleep(Duration::from_millis(500));
-    let threads = kernel_threads::names()?;
-    let of_device: Vec<&String> = threads
-        .iter()
-        .filter(|thread| thread.contains(&format!("+{name}")) || thread.contains(&format!("-{name}")))
-        .collect();
-    let (count, of_device) = (of_device.len(), format!("{of_device:?}"));
+    let after = kernel_threads::names()?;
     let in_place = stalled.expect_in_place();
     let released = stalled.release(Duration::from_secs(15));
     for writer in writers {
@@ -78,8 +73,8 @@ fn cgroups_with_io_on_a_stalled_device_occupy_few_threads(ctx: &Context) -> Resu
     in_flight?;
     in_place?;
     released?;
-    ensure!(count > 0, "no thread works for {name}: {threads:?}");
-    ensure!(count <= FOR_A_DEVICE, "{count} threads work for one device: {of_device}");
+    let more = after.len().saturating_sub(before.len());
+    ensure!(more <= FOR_A_DEVICE, "{GROUPS} cgroups with I/O on one device occupy {more} more threads: {after:?}");
     Ok(())
 }
 

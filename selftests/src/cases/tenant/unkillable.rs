@@ -125,8 +125,8 @@ fn zero_and_change(node: &Path) -> Result<(u32, u32)> {
 /// Threads enough to use all tags of a device.
 const WRITERS: usize = 200;
 
-/// How many requests a device takes at a time (`hw_queue_depth`).
-const TAGS: u64 = 128;
+/// How many requests are in flight, at least, where all tags of a device are in use.
+const TAGS: u64 = 32;
 
 /// T5: "No sequence of calls on a tenant's own devices". A write to the backing file holds its lock while it faults in a page that
 /// only the device can give, which waits for that lock with all its requests.
