@@ -34,7 +34,15 @@ pub(super) fn cases() -> Vec<Case> {
         case!(["N5"], file_of_a_file_system_on_a_host_device_on_a_private_one_backs_none),
         case!(["N5"], file_system_on_a_private_device_may_back_a_device_of_the_host),
     ];
-    cases.into_iter().map(|case| case.only(&[Who::Root]).needing(&[Need::Loopfs, Need::Loop, Need::Ext4])).collect()
+    let mut cases: Vec<Case> =
+        cases.into_iter().map(|case| case.needing(&[Need::Loopfs, Need::Loop, Need::Ext4])).collect();
+    cases.push(case!(["N5"], file_of_an_overlay_over_such_a_file_system_backs_none).needing(&[
+        Need::Loopfs,
+        Need::Loop,
+        Need::Ext4,
+        Need::Overlayfs,
+    ]));
+    cases.into_iter().map(|case| case.only(&[Who::Root])).collect()
 }
 
 /// The file on the file systems of these cases, as large as the device below.
@@ -145,6 +153,23 @@ fn file_of_a_file_system_on_a_host_device_on_a_private_one_backs_none(ctx: &Cont
     LoopDevice::open(&between)?.clear()?;
     tenant.kill()?;
     block::wait_until_gone(number)
+}
+
+/// N5, where the file is one of an overlay, and its data are below.
+fn file_of_an_overlay_over_such_a_file_system_backs_none(ctx: &Context) -> Result<()> {
+    let mounted = Mounted::new(ctx, MsFlags::MS_RDONLY)?;
+    let [plain, merged] = ["plain", "merged"].map(|name| ctx.dir.join(name));
+    for dir in [&plain, &merged] {
+        std::fs::create_dir(dir)?;
+    }
+    let options = format!("lowerdir={}:{}", mounted.dir.display(), plain.display());
+    mount(Some("overlay"), &merged, Some("overlay"), MsFlags::MS_RDONLY, Some(options.as_str()))
+        .context("cannot mount an overlay")?;
+    let file = File::open(merged.join(FILE))?;
+    mounted.tenant.run(|| expect_refused(&mounted.instance, &file, Errno::ELOOP, "a file of an overlay"))?;
+    drop(file);
+    umount(&merged)?;
+    mounted.end()
 }
 
 /// N5 is about private devices. A device of the host is the host's to stack.
