@@ -545,11 +545,13 @@ impl Drop for Limit {
     }
 }
 
-/// T5: "after that device, charge and instance are gone too". A limit of one shows that the charge is given back.
+/// T5: "after that device, charge and instance are gone too". A limit of one device shows that the charge is given back.
 fn nothing_of_a_stalled_tenant_outlives_sigkill(ctx: &Context) -> Result<()> {
     let _limit = Limit(limit::get()?);
-    limit::set(1)?;
     let before = crate::block::loop_devices()?;
+    // There are none but where another case has failed; the host's have their nodes in its /dev.
+    let private = before.iter().filter(|number| !std::path::Path::new(&format!("/dev/loop{number}")).exists()).count();
+    limit::set(u32::try_from(private)? + 1)?;
     for load in [Load::Buffered, Load::Direct] {
         let round = Context { who: ctx.who, dir: ctx.dir.join(format!("{load:?}")) };
         fs::create_dir(&round.dir)?;
