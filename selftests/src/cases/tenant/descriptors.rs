@@ -86,6 +86,11 @@ fn attack(device: &LoopDevice) {
     let _ = device.sync();
 }
 
+/// Clears `device`. That tells of writes that have failed, as those of an attack are to.
+fn end(device: &LoopDevice) {
+    let _ = device.clear();
+}
+
 /// What the files of these cases hold.
 fn content() -> Vec<u8> {
     vec![b's'; usize::try_from(backing::SIZE).expect("a small number")]
@@ -158,7 +163,7 @@ fn device_on_a_read_only_descriptor_writes_nothing_whatever_is_set(ctx: &Context
         let writable = instance.open(number).context("the device does not open for writing")?;
         attack(&writable);
         expect_content(&path, "a file that the tenant may only read")?;
-        device.clear()?;
+        end(&device);
         set.context("BLKROSET by the owner")
     })
 }
@@ -211,7 +216,7 @@ fn append_only_file_loses_nothing_through_a_device(ctx: &Context) -> Result<()> 
         let device = instance.open(instance.add()?)?;
         device.set_fd(file)?;
         let _ = device.discard(0, 8192);
-        device.clear()?;
+        end(&device);
         Ok(())
     })
 }
@@ -222,7 +227,7 @@ fn immutable_file_changes_through_no_device(ctx: &Context) -> Result<()> {
         let device = instance.open(instance.add()?)?;
         device.set_fd(file)?;
         attack(&device);
-        device.clear()?;
+        end(&device);
         Ok(())
     })
 }
@@ -386,7 +391,7 @@ fn swap_area_changes_through_no_device(ctx: &Context) -> Result<()> {
         let device = instance.open(instance.add()?)?;
         if device.set_fd(&area).is_ok() {
             attack(&device);
-            device.clear()?;
+            end(&device);
         }
         Ok(())
     })?;
@@ -411,7 +416,7 @@ fn sealed_memory_changes_through_no_device(ctx: &Context) -> Result<()> {
         let mut found = vec![0; content().len()];
         file.read_exact_at(&mut found, 0)?;
         ensure!(found == content(), "sealed memory has changed");
-        device.clear()?;
+        end(&device);
         Ok(())
     })
 }
@@ -440,7 +445,7 @@ fn descriptor_of_root_gives_a_tenant_no_reserved_blocks(ctx: &Context) -> Result
         let device = instance.open(instance.add_bound(&sparse)?)?;
         // The driver takes a short write to its file for a whole one, so an error is not certain.
         let _ = device.write_at(&content(), 0).and_then(|()| device.sync());
-        device.clear()?;
+        end(&device);
         Ok(())
     })?;
     sync();
@@ -468,7 +473,7 @@ fn descriptor_of_root_takes_a_tenant_past_no_quota(ctx: &Context) -> Result<()> 
     tenant.run(|| {
         let device = instance.open(instance.add_bound(&sparse)?)?;
         let _ = device.write_at(&content(), 0).and_then(|()| device.sync());
-        device.clear()?;
+        end(&device);
         Ok(())
     })?;
     let used = fs::metadata(sparse.path())?.blocks() * 512;
@@ -495,7 +500,7 @@ fn size_limit_of_the_binder_holds_for_its_device(ctx: &Context) -> Result<()> {
         device.write_at(&[1; 4096], 0)?;
         device.sync().context("a write below the limit")?;
         let beyond = device.write_at(&[1; 4096], 2 * LIMIT).and_then(|()| device.sync());
-        device.clear()?;
+        end(&device);
         drop(device);
         let found = fs::read(&path)?;
         ensure!(found[0] == 1, "a write below the limit is lost");
