@@ -137,8 +137,10 @@ fn owner_of_an_instance_is_who_opened_its_context(ctx: &Context) -> Result<()> {
     let instance = Instance::at(&proc_fd::path(&mount));
     let root = fs::metadata(instance.dir())?;
     ensure!(root.uid() == IdMap::USUAL.outside, "the instance belongs to {}", root.uid());
-    let number = instance.add_bound(&Backing::new(&ctx.dir.join("file"))?)?;
-    let device = LoopDevice::open_read_only(&instance.node(number))?;
+    let backing = Backing::new(&ctx.dir.join("file"))?;
+    let number = tenant.run(|| Ok(instance.add_bound(&backing)?))?;
+    let node = instance.node(number);
+    let device = LoopDevice::from(tenant.descriptor(|| Ok(LoopDevice::open_read_only(&node)?.into()))?);
     tenant.run(|| expect_allowed(&device, "root of the owner"))
 }
 

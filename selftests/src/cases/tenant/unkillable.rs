@@ -76,7 +76,7 @@ fn expect_no_deadlock(work: Started<(u32, u32)>) -> Result<()> {
         anyhow::bail!("no end of {CHANGES} changes of the block size; SIGKILL ends them: {died}");
     }
     let (changes, zeroings) = work.join()?;
-    ensure!(changes == CHANGES && zeroings > 0, "{changes} changes beside {zeroings} zeroings: nothing has met");
+    ensure!(changes >= CHANGES && zeroings > 0, "{changes} changes beside {zeroings} zeroings: nothing has met");
     Ok(())
 }
 
@@ -107,7 +107,7 @@ fn zero_and_change(node: &Path) -> Result<(u32, u32)> {
         }
         let mut changes = 0;
         let until = Instant::now() + Duration::from_secs(18);
-        while changes < CHANGES && Instant::now() < until {
+        while (changes < CHANGES || zeroings.load(Ordering::Relaxed) == 0) && Instant::now() < until {
             match device.set_block_size(if changes % 2 == 0 { 4096 } else { 512 }) {
                 Ok(()) => changes += 1,
                 Err(Errno::EBUSY) => thread::yield_now(),
