@@ -50,7 +50,7 @@ impl Claim {
         let charge = instance.charge(owner)?;
         let slot = Slot::new(instance)?;
         let claim = Self {
-            index: Index::reserve(wish)?,
+            index: Index::reserve(wish, owner)?,
             _slot: slot,
             _charge: charge,
         };
