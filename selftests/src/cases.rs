@@ -52,26 +52,3 @@ pub fn all() -> Vec<Case> {
     ]
     .concat()
 }
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::all;
-
-    #[test]
-    fn names_are_unique() {
-        let mut seen = HashSet::new();
-        for case in all() {
-            assert!(seen.insert(case.name), "two cases are called {}", case.name);
-        }
-    }
-
-    #[test]
-    fn every_case_names_what_it_covers() {
-        for case in all() {
-            assert!(!case.spec.is_empty(), "{} covers nothing", case.name);
-            assert!(!case.who.is_empty(), "{} is run by nobody", case.name);
-        }
-    }
-}

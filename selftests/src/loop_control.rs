@@ -16,7 +16,6 @@ mod ioctl {
     nix::ioctl_write_int_bad!(add, 0x4c80);
     nix::ioctl_write_int_bad!(remove, 0x4c81);
     nix::ioctl_none_bad!(get_free, 0x4c82);
-    nix::ioctl_none_bad!(unknown, 0x4c8f);
 }
 
 /// An open control node.
@@ -107,8 +106,18 @@ impl LoopControl {
     ///
     /// What the ioctl gives.
     pub fn unknown_ioctl(&self) -> Result<()> {
-        // SAFETY: The descriptor is open and the number is not assigned to anything.
-        unsafe { ioctl::unknown(self.file.as_raw_fd()) }.map(drop)
+        self.other_ioctl(0x4c8f)
+    }
+
+    /// An ioctl that no control node has, with 0 for its argument.
+    ///
+    /// # Errors
+    ///
+    /// What the ioctl gives.
+    pub fn other_ioctl(&self, number: u32) -> Result<()> {
+        // SAFETY: The descriptor is open, and a null pointer is nothing to read from or write to.
+        let result = unsafe { nix::libc::ioctl(self.file.as_raw_fd(), number.into(), 0) };
+        nix::errno::Errno::result(result).map(drop)
     }
 }
 

@@ -122,13 +122,37 @@ impl<T: Serialize + DeserializeOwned> Started<T> {
         }
     }
 
+    /// Waits for the child to die of the SIGKILL that it sends itself.
+    ///
+    /// # Errors
+    ///
+    /// When it ends otherwise; the error is that of the body, if it left one.
+    pub fn killed_itself(self) -> Result<()> {
+        let outcome = self.answer();
+        match self.child.status()? {
+            WaitStatus::Signaled(_, Signal::SIGKILL, _) => Ok(()),
+            status => {
+                outcome?;
+                bail!("a child was to be killed, but ended with {status:?}")
+            }
+        }
+    }
+
     /// Kills the child with SIGKILL, wherever it is, and waits until it is gone.
     ///
     /// # Errors
     ///
-    /// When it cannot be killed or waited for.
+    /// When it cannot be killed, or had ended by itself: then nobody was killed in the middle of anything. The error is
+    /// that of the body, if it left one.
     pub fn kill(self) -> Result<()> {
-        self.child.kill()
+        let Self { child, answer, .. } = self;
+        child.kill().or_else(|error| {
+            let mut json = String::new();
+            // Only what is there already: a child of the child may have the pipe's other end, and never write.
+            BufReader::new(answer).read_line(&mut json).context("cannot read the answer of a child")?;
+            let outcome: Outcome<serde::de::IgnoredAny> = serde_json::from_str(&json).map_err(|_| error)?;
+            outcome.into_result().and_then(|_| bail!("the child ended by itself before it was killed"))
+        })
     }
 
     /// Sends SIGKILL to the child and tells whether it is gone within `limit`. One that is not is left behind: to wait
@@ -250,10 +274,14 @@ impl Child {
         }
     }
 
-    fn wait(self) -> Result<()> {
+    fn status(self) -> Result<WaitStatus> {
         let pid = self.pid;
         mem::forget(self);
-        match waitpid(pid, None).context("cannot wait for a child")? {
+        waitpid(pid, None).context("cannot wait for a child")
+    }
+
+    fn wait(self) -> Result<()> {
+        match self.status()? {
             WaitStatus::Exited(_, 0) => Ok(()),
             status => bail!("a child ended with {status:?}"),
         }
@@ -276,11 +304,11 @@ impl Child {
     }
 
     fn kill(self) -> Result<()> {
-        let pid = self.pid;
-        mem::forget(self);
-        kill(pid, Signal::SIGKILL).context("cannot kill a child")?;
-        waitpid(pid, None).context("cannot wait for a killed child")?;
-        Ok(())
+        kill(self.pid, Signal::SIGKILL).context("cannot kill a child")?;
+        match self.status()? {
+            WaitStatus::Signaled(_, Signal::SIGKILL, _) => Ok(()),
+            status => bail!("a child was to be killed, but had ended with {status:?}"),
+        }
     }
 }
 
@@ -314,6 +342,23 @@ mod tests {
     fn a_child_that_dies_is_an_error() {
         let error = run::<()>(|| std::process::abort()).unwrap_err().to_string();
         assert!(error.contains("died without an answer"), "{error}");
+    }
+
+    #[test]
+    fn only_a_child_that_still_runs_can_be_killed() {
+        let child = start(|| {
+            std::thread::sleep(std::time::Duration::from_secs(600));
+            Ok(())
+        })
+        .unwrap();
+        child.kill().unwrap();
+        for (failing, why) in [(true, "no luck"), (false, "ended by itself")] {
+            let child = start(|| if failing { bail!("no luck") } else { Ok(()) }).unwrap();
+            // A child that has answered has nothing left to do but to end.
+            std::thread::sleep(std::time::Duration::from_millis(500));
+            let error = child.kill().unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
     }
 
     #[test]

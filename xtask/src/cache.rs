@@ -7,11 +7,13 @@
 use std::{
     fs::{self, File, TryLockError},
     io::{self, Read, Seek as _, Write as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, anyhow};
+use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 
 use crate::{error::Failure, interrupt, progress};
@@ -108,6 +110,53 @@ pub fn discard(path: &Path) -> Result<()> {
     remove(&going)
 }
 
+/// Returns what the cache folder `cache` knows under `kind` and `key`, or finds it out with `find` and keeps it.
+///
+/// A failure of `find` is not kept.
+pub fn finding<T: Serialize + DeserializeOwned>(
+    cache: &Path,
+    kind: &str,
+    key: Key,
+    find: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    let key = key.name();
+    if let Some(known) = known(cache, kind, &key) {
+        return Ok(known);
+    }
+    let found = find()?;
+    keep(cache, kind, &key, &found)?;
+    Ok(found)
+}
+
+/// What is known under `kind` and `key`; a file that cannot be read counts as nothing.
+pub fn known<T: DeserializeOwned>(cache: &Path, kind: &str, key: &str) -> Option<T> {
+    serde_json::from_slice(&fs::read(finding_path(cache, kind, key)).ok()?).ok()
+}
+
+/// Keeps `found` under `kind` and `key`.
+pub fn keep<T: Serialize>(cache: &Path, kind: &str, key: &str, found: &T) -> Result<()> {
+    write_whole(&finding_path(cache, kind, key), &serde_json::to_vec(found).context("cannot write down a finding")?)
+}
+
+fn finding_path(cache: &Path, kind: &str, key: &str) -> PathBuf {
+    cache.join("verify").join(kind).join(format!("{key}.json"))
+}
+
+/// Writes a file so that it is there with all of `bytes` or not at all, making its folder if need be.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let put = || -> Result<()> {
+        let dir = path.parent().context("it has no folder")?;
+        fs::create_dir_all(dir)?;
+        let mut file = tempfile::NamedTempFile::new_in(dir)?;
+        file.write_all(bytes)?;
+        file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    };
+    put().with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// Adds what to do to an error whose cause is a full disk, whether met by us or by a command.
 pub fn explain_full_disk(error: anyhow::Error, folder: &Path) -> anyhow::Error {
     let full = error.chain().any(|cause| {
@@ -126,9 +175,9 @@ pub fn explain_full_disk(error: anyhow::Error, folder: &Path) -> anyhow::Error {
         .context(Failure::Environment)
 }
 
-/// An exclusive lock on a file, which the kernel releases when this process ends in whatever way.
+/// A lock on a file, which the kernel releases when this process ends in whatever way.
 #[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "held, never read: closing the file releases the lock")] File);
+pub struct Lock(File);
 
 impl Lock {
     /// Waits until no other run holds the lock file `path`, which is created if need be, and says so
@@ -138,6 +187,22 @@ impl Lock {
     ///
     /// When the file cannot be created or locked, or on Ctrl-C.
     pub fn acquire(path: &Path, what: &str) -> Result<Self> {
+        Self::wait(path, what, File::try_lock)
+    }
+
+    /// As [`Lock::acquire`], beside others that share the lock.
+    pub fn share(path: &Path, what: &str) -> Result<Self> {
+        Self::wait(path, what, File::try_lock_shared)
+    }
+
+    /// Lets others share the lock. For a moment it is nobody's, so that another lock has to keep those away who want it
+    /// for themselves.
+    pub fn downgrade(self) -> Result<Self> {
+        self.0.lock_shared().context("cannot share a lock")?;
+        Ok(self)
+    }
+
+    fn wait(path: &Path, what: &str, attempt: impl Fn(&File) -> Result<(), TryLockError>) -> Result<Self> {
         let mut file = File::options()
             .read(true)
             .write(true)
@@ -147,7 +212,7 @@ impl Lock {
             .with_context(|| format!("cannot open {}", path.display()))?;
         let mut told = false;
         loop {
-            match file.try_lock() {
+            match attempt(&file) {
                 Ok(()) => break,
                 Err(TryLockError::WouldBlock) => {
                     if !told {
@@ -318,6 +383,38 @@ mod tests {
             assert!(format!("{error:#}").contains("the disk that holds /c is full: free some space"), "{error:#}");
         }
         assert_eq!(explain_full_disk(anyhow!("other"), Path::new("/c")).to_string(), "other");
+    }
+
+    #[test]
+    fn a_lock_is_shared_with_those_who_share_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = Lock::acquire(&path, "it").unwrap();
+        assert!(File::open(&path).unwrap().try_lock_shared().is_err());
+        let shared = held.downgrade().unwrap();
+        let _beside = Lock::share(&path, "it").unwrap();
+        assert!(File::open(&path).unwrap().try_lock().is_err());
+        drop(shared);
+    }
+
+    #[test]
+    fn a_finding_is_found_out_once_unless_that_failed() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = dir.path().join("a cache");
+        let key = || Key::default().with("k");
+        assert!(finding::<u32>(&cache, "a", key(), || bail!("no")).is_err());
+        assert_eq!(finding(&cache, "a", key(), || Ok(2)).unwrap(), 2);
+        assert_eq!(finding(&cache, "a", key(), || Ok(3)).unwrap(), 2);
+        assert_eq!(finding(&cache, "b", key(), || Ok(4)).unwrap(), 4);
+    }
+
+    #[test]
+    fn a_finding_cut_short_is_found_out_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = || Key::default().with("k");
+        finding(dir.path(), "a", key(), || Ok(vec![1, 2])).unwrap();
+        fs::write(finding_path(dir.path(), "a", &key().name()), "[1,").unwrap();
+        assert_eq!(finding(dir.path(), "a", key(), || Ok(vec![3])).unwrap(), [3]);
     }
 
     #[test]

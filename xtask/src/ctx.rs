@@ -1,6 +1,9 @@
 //! What every task needs to know about where it runs.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result};
 
@@ -41,6 +44,11 @@ impl Ctx {
     /// The repository's top folder.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The cargo that runs this.
+    pub fn cargo(&self) -> OsString {
+        std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
     }
 
     /// The folder that keeps what is expensive to make, outside of the clone.

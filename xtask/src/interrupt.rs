@@ -69,6 +69,11 @@ impl Group {
         Self(Some(group))
     }
 
+    /// Watches over the group of a command whose processes are `pids`.
+    pub fn of_all(pids: &[u32]) -> Self {
+        pids.first().map_or(Self(None), |leader| Self::of(*leader))
+    }
+
     /// No group at all: for a child that an interrupt leaves alone.
     pub fn none() -> Self {
         Self(None)

@@ -1,19 +1,22 @@
-//! The one place commands are run from: the exact line goes into the log and into the error.
+//! Runs every external command: the exact line goes into the log and into the error.
 //!
-//! Every child leads a process group of its own, ends when we end, and is ended on Ctrl-C
-//! ([`crate::interrupt`]).
+//! Commands are written with xshell's `cmd!` and run with duct. What neither has is here: a child leads a process group
+//! of its own, ends when we end and on Ctrl-C ([`crate::interrupt`]), and its error holds the last lines it printed.
 
 use std::{
+    borrow::Cow,
     collections::VecDeque,
     ffi::OsStr,
-    io::{BufRead, BufReader, Write as _},
+    io::{BufRead, BufReader, PipeReader, PipeWriter},
     os::unix::process::CommandExt as _,
-    process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
-    thread::JoinHandle,
+    path::Path,
+    process::{Command, ExitStatus, Output},
 };
 
 use anyhow::{Context as _, Result};
+use duct::Expression;
 use nix::sys::signal::Signal;
+use xshell::Shell;
 
 use crate::{
     error::Failure,
@@ -21,21 +24,40 @@ use crate::{
     progress,
 };
 
+/// A shell in the folder `dir`, to write commands for with `cmd!`.
+pub fn shell_in(dir: impl AsRef<Path>) -> Result<Shell> {
+    let shell = Shell::new().context("cannot find the folder this runs in")?;
+    shell.change_dir(dir);
+    Ok(shell)
+}
+
 /// How many lines of a failed command's output its error shows.
 const TAIL: usize = 20;
 
-/// The command as a person would type it.
+/// The command as it would be typed into a shell.
 pub fn line(command: &Command) -> String {
-    let quote = |word: &OsStr| {
-        let word = word.to_string_lossy();
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+,./:@%^".contains(c);
-        if !word.is_empty() && word.chars().all(plain) {
-            word.into_owned()
-        } else {
-            format!("'{}'", word.replace('\'', r"'\''"))
-        }
-    };
-    std::iter::once(command.get_program()).chain(command.get_args()).map(quote).collect::<Vec<_>>().join(" ")
+    quoted(std::iter::once(command.get_program()).chain(command.get_args()).map(OsStr::to_string_lossy))
+}
+
+/// These words, quoted for a shell.
+pub fn quoted(words: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    // Only a NUL byte cannot be quoted, and no command line holds one.
+    let quote = |word: &str| shlex::try_quote(word).map_or_else(|_| word.to_owned(), Cow::into_owned);
+    words.into_iter().map(|word| quote(word.as_ref())).collect::<Vec<_>>().join(" ")
+}
+
+/// `command` for duct, without an opinion on its exit code.
+///
+/// It shows every setting of a command but whether the environment was cleared: remove variables by name.
+pub fn expression(command: &Command) -> Expression {
+    let mut expression = duct::cmd(command.get_program(), command.get_args()).unchecked();
+    for (name, value) in command.get_envs() {
+        expression = match value {
+            Some(value) => expression.env(name, value),
+            None => expression.env_remove(name),
+        };
+    }
+    command.get_current_dir().map(|dir| expression.dir(dir)).unwrap_or(expression)
 }
 
 /// Makes the child of `command` lead its own process group and end when the thread that starts it
@@ -49,27 +71,37 @@ pub fn tie(command: &mut Command) {
     }
 }
 
+fn tied(expression: &Expression) -> Expression {
+    expression.before_spawn(|command| {
+        tie(command);
+        Ok(())
+    })
+}
+
 /// Runs `command` to its end and returns what it printed.
 ///
 /// # Errors
 ///
 /// When it cannot be started or exits with anything but 0; the error holds the line that was run
 /// and the end of what it printed on standard error. [`Failure::Interrupted`] on Ctrl-C.
-pub fn read(command: &mut Command, verbose: bool) -> Result<String> {
+pub fn read(command: &Command, verbose: bool) -> Result<String> {
     let output = attempt(command, verbose)?;
     judge(command, &output)?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Runs `command` to its end with `input` on its standard input, and returns the bytes it printed.
-///
-/// # Errors
-///
-/// As [`read`].
-pub fn feed(command: &mut Command, input: &[u8], verbose: bool) -> Result<Vec<u8>> {
-    let output = finish(command, Some(input), verbose)?;
+/// As [`read`], with `input` on its standard input; returns the bytes it printed.
+pub fn feed(command: &Command, input: &[u8], verbose: bool) -> Result<Vec<u8>> {
+    let output = attempt_fed(command, input, verbose)?;
     judge(command, &output)?;
     Ok(output.stdout)
+}
+
+/// As [`read`], with the content of the file `input` on its standard input.
+pub fn read_from(command: &Command, input: &Path, verbose: bool) -> Result<String> {
+    let output = finish(command, |expression| expression.stdin_path(input), verbose)?;
+    judge(command, &output)?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Runs `command` to its end and returns what it printed, whatever its exit code: the caller judges.
@@ -77,38 +109,21 @@ pub fn feed(command: &mut Command, input: &[u8], verbose: bool) -> Result<Vec<u8
 /// # Errors
 ///
 /// When it cannot be started; [`Failure::Interrupted`] on Ctrl-C.
-pub fn attempt(command: &mut Command, verbose: bool) -> Result<Output> {
-    finish(command, None, verbose)
+pub fn attempt(command: &Command, verbose: bool) -> Result<Output> {
+    finish(command, Expression::stdin_null, verbose)
 }
 
-/// As [`attempt`], with `input` on its standard input.
-///
-/// # Errors
-///
-/// As [`attempt`].
-pub fn attempt_fed(command: &mut Command, input: &[u8], verbose: bool) -> Result<Output> {
-    finish(command, Some(input), verbose)
+/// As [`attempt`], with `input` on its standard input. A command that stops reading early is judged by its exit code.
+pub fn attempt_fed(command: &Command, input: &[u8], verbose: bool) -> Result<Output> {
+    finish(command, |expression| expression.stdin_bytes(input), verbose)
 }
 
-fn finish(command: &mut Command, input: Option<&[u8]>, verbose: bool) -> Result<Output> {
+fn finish(command: &Command, input: impl FnOnce(&Expression) -> Expression, verbose: bool) -> Result<Output> {
     let line = announce(command, verbose);
-    tie(command);
-    let mut child = command
-        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot run `{line}`"))?;
-    let group = Group::of(child.id());
-    let stdin = child.stdin.take();
-    let output = std::thread::scope(|scope| {
-        if let (Some(mut stdin), Some(input)) = (stdin, input) {
-            // A command that stops reading early is judged by its exit code, not by the broken pipe.
-            scope.spawn(move || drop(stdin.write_all(input)));
-        }
-        child.wait_with_output()
-    })
-    .with_context(|| format!("cannot wait for `{line}`"))?;
+    let expression = input(&expression(command)).stdout_capture().stderr_capture();
+    let handle = tied(&expression).start().with_context(|| format!("cannot run `{line}`"))?;
+    let group = Group::of_all(&handle.pids());
+    let output = handle.into_output().with_context(|| format!("cannot wait for `{line}`"))?;
     group.ended();
     if interrupt::requested() && !output.status.success() {
         return Err(failed(&line, output.status, ""));
@@ -131,38 +146,32 @@ fn judge(command: &Command, output: &Output) -> Result<()> {
 ///
 /// When it cannot be started, exits with anything but 0 (the error holds the line that was run and
 /// the end of its output), or `on_line` fails, which ends the child. [`Failure::Interrupted`] on Ctrl-C.
-pub fn stream(command: &mut Command, verbose: bool, on_line: impl FnMut(&str) -> Result<()>) -> Result<()> {
-    tie(command);
-    stream_as(command, verbose, Group::of, on_line)
+pub fn stream(command: &Command, verbose: bool, on_line: impl FnMut(&str) -> Result<()>) -> Result<()> {
+    stream_as(command, &tied(&expression(command)), verbose, Group::of_all, on_line)
 }
 
 /// As [`stream`], but Ctrl-C and our own death leave the child running to its end: for what must not be cut off half-way.
-///
-/// # Errors
-///
-/// As [`stream`], without the interruption.
-pub fn stream_unbroken(command: &mut Command, verbose: bool, on_line: impl FnMut(&str) -> Result<()>) -> Result<()> {
-    command.process_group(0);
-    stream_as(command, verbose, |_| Group::none(), on_line)
+pub fn stream_unbroken(command: &Command, verbose: bool, on_line: impl FnMut(&str) -> Result<()>) -> Result<()> {
+    let apart = expression(command).before_spawn(|command| {
+        command.process_group(0);
+        Ok(())
+    });
+    stream_as(command, &apart, verbose, |_| Group::none(), on_line)
 }
 
 fn stream_as(
-    command: &mut Command,
+    command: &Command,
+    expression: &Expression,
     verbose: bool,
-    watch: impl FnOnce(u32) -> Group,
+    watch: impl FnOnce(&[u32]) -> Group,
     mut on_line: impl FnMut(&str) -> Result<()>,
 ) -> Result<()> {
     let line = announce(command, verbose);
-    let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
-    command.stdin(Stdio::null()).stdout(writer.try_clone().context("cannot copy a pipe")?).stderr(writer);
-    let child = command.spawn();
-    // The parent's copies of the pipe's writing end go, or the end of the output would never show.
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = child.with_context(|| format!("cannot run `{line}`"))?;
-    let group = watch(child.id());
+    let output = expression.stdin_null().stderr_to_stdout().reader().with_context(|| format!("cannot run `{line}`"))?;
+    let group = watch(&output.pids());
 
     let mut tail = Tail::default();
-    let mut reader = BufReader::new(reader);
+    let mut reader = BufReader::new(&output);
     let mut buffer = Vec::new();
     loop {
         buffer.clear();
@@ -173,7 +182,8 @@ fn stream_as(
             }
             if let Err(error) = on_line(text) {
                 drop(group);
-                child.wait().with_context(|| format!("cannot wait for `{line}`"))?;
+                // It was killed one line above; the error that ended it is the one to return.
+                let _ = output.kill();
                 return Err(error);
             }
         }
@@ -181,7 +191,9 @@ fn stream_as(
             break;
         }
     }
-    let status = child.wait().with_context(|| format!("cannot wait for `{line}`"))?;
+    // At the end of its output, duct has waited for the child.
+    let ended = output.try_wait().with_context(|| format!("cannot wait for `{line}`"))?;
+    let status = ended.with_context(|| format!("`{line}` closed its output and runs on"))?.status;
     group.ended();
     if status.success() { Ok(()) } else { Err(failed(&line, status, &tail.text())) }
 }
@@ -192,53 +204,27 @@ fn stream_as(
 #[derive(Debug)]
 pub struct Running {
     line: String,
-    child: Child,
+    handle: duct::Handle,
     group: Group,
-    complaints: JoinHandle<String>,
 }
 
 /// Starts `command` with its standard output in a pipe that we read.
-///
-/// # Errors
-///
-/// When it cannot be started.
-pub fn start_reader(command: &mut Command, verbose: bool) -> Result<(Running, ChildStdout)> {
-    let mut running = start(command.stdin(Stdio::null()).stdout(Stdio::piped()), verbose)?;
-    let output = running.child.stdout.take().context("a child without its standard output")?;
-    Ok((running, output))
+pub fn start_reader(command: &Command, verbose: bool) -> Result<(Running, PipeReader)> {
+    let (ours, theirs) = std::io::pipe().context("cannot make a pipe")?;
+    Ok((start(command, &expression(command).stdin_null().stdout_file(theirs), verbose)?, ours))
 }
 
 /// Starts `command` with its standard input in a pipe that we write.
-///
-/// # Errors
-///
-/// When it cannot be started.
-pub fn start_writer(command: &mut Command, verbose: bool) -> Result<(Running, ChildStdin)> {
-    let mut running = start(command.stdin(Stdio::piped()).stdout(Stdio::null()), verbose)?;
-    let input = running.child.stdin.take().context("a child without its standard input")?;
-    Ok((running, input))
+pub fn start_writer(command: &Command, verbose: bool) -> Result<(Running, PipeWriter)> {
+    let (theirs, ours) = std::io::pipe().context("cannot make a pipe")?;
+    Ok((start(command, &expression(command).stdin_file(theirs).stdout_null(), verbose)?, ours))
 }
 
-fn start(command: &mut Command, verbose: bool) -> Result<Running> {
+fn start(command: &Command, expression: &Expression, verbose: bool) -> Result<Running> {
     let line = announce(command, verbose);
-    tie(command);
-    let mut child = command.stderr(Stdio::piped()).spawn().with_context(|| format!("cannot run `{line}`"))?;
-    let group = Group::of(child.id());
-    let stderr = child.stderr.take().context("a child without its standard error")?;
-    // Read as it comes: a child that complains a lot must not wait for us.
-    let complaints = std::thread::spawn(move || {
-        let mut tail = Tail::default();
-        let mut reader = BufReader::new(stderr);
-        let mut buffer = Vec::new();
-        // What cannot be read any more is not part of the error; the exit status still is.
-        while let Ok(false) = read_piece(&mut reader, &mut buffer) {
-            tail.push(&buffer);
-            buffer.clear();
-        }
-        tail.push(&buffer);
-        tail.text()
-    });
-    Ok(Running { line, child, group, complaints })
+    let handle = tied(&expression.stderr_capture()).start().with_context(|| format!("cannot run `{line}`"))?;
+    let group = Group::of_all(&handle.pids());
+    Ok(Running { line, handle, group })
 }
 
 impl Running {
@@ -247,11 +233,13 @@ impl Running {
     /// # Errors
     ///
     /// When it exits with anything but 0, as [`read`].
-    pub fn finish(mut self) -> Result<()> {
-        let status = self.child.wait().with_context(|| format!("cannot wait for `{}`", self.line))?;
+    pub fn finish(self) -> Result<()> {
+        let output = self.handle.wait().with_context(|| format!("cannot wait for `{}`", self.line))?;
         self.group.ended();
-        let complaints = self.complaints.join().unwrap_or_default();
-        if status.success() { Ok(()) } else { Err(failed(&self.line, status, &complaints)) }
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(failed(&self.line, output.status, &last_lines(&String::from_utf8_lossy(&output.stderr))))
     }
 }
 
@@ -311,7 +299,7 @@ fn last_lines(text: &str) -> String {
     lines[lines.len().saturating_sub(TAIL)..].join("\n")
 }
 
-fn failed(line: &str, status: std::process::ExitStatus, output: &str) -> anyhow::Error {
+fn failed(line: &str, status: ExitStatus, output: &str) -> anyhow::Error {
     if interrupt::requested() {
         return anyhow::Error::new(Failure::Interrupted).context(format!("while running `{line}`"));
     }
@@ -332,44 +320,44 @@ mod tests {
     fn a_line_can_be_pasted_into_a_shell() {
         let mut command = Command::new("printf");
         command.args(["%s", "it's", "two words", ""]);
-        assert_eq!(line(&command), r"printf %s 'it'\''s' 'two words' ''");
+        assert_eq!(line(&command), r#"printf '%s' "it's" 'two words' ''"#);
     }
 
     #[test]
     fn read_returns_standard_output_only() {
-        assert_eq!(read(&mut shell("echo out; echo err >&2"), false).unwrap(), "out\n");
+        assert_eq!(read(&shell("echo out; echo err >&2"), false).unwrap(), "out\n");
     }
 
     #[test]
     fn feed_hands_over_the_input_and_survives_a_command_that_ignores_it() {
         let input = vec![b'x'; 1 << 20];
-        assert_eq!(feed(&mut shell("wc -c"), &input, false).unwrap(), b"1048576\n");
-        assert_eq!(feed(&mut shell("echo done"), &input, false).unwrap(), b"done\n");
+        assert_eq!(feed(&shell("wc -c"), &input, false).unwrap(), b"1048576\n");
+        assert_eq!(feed(&shell("echo done"), &input, false).unwrap(), b"done\n");
     }
 
     #[test]
     fn attempt_leaves_the_verdict_to_the_caller() {
-        let output = attempt(&mut shell("echo out; exit 7"), false).unwrap();
+        let output = attempt(&shell("echo out; exit 7"), false).unwrap();
         assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(7), b"out\n".as_slice()));
     }
 
     #[test]
     fn an_error_holds_the_line_and_the_end_of_the_output() {
-        let error = read(&mut shell("seq 100 >&2; exit 3"), false).unwrap_err().to_string();
+        let error = read(&shell("seq 100 >&2; exit 3"), false).unwrap_err().to_string();
         assert!(error.starts_with("`sh -c 'seq 100 >&2; exit 3'` failed (exit status: 3):\n81\n"), "{error}");
         assert!(error.ends_with("\n100"), "{error}");
     }
 
     #[test]
     fn a_missing_program_is_named() {
-        let error = read(&mut Command::new("no-such-program-here"), false).unwrap_err().to_string();
+        let error = read(&Command::new("no-such-program-here"), false).unwrap_err().to_string();
         assert_eq!(error, "cannot run `no-such-program-here`");
     }
 
     #[test]
     fn stream_hands_over_both_streams_line_by_line() {
         let mut lines = Vec::new();
-        stream(&mut shell(r"printf 'a\n50%%\r100%%\n'; echo c >&2; printf end"), false, |line| {
+        stream(&shell(r"printf 'a\n50%%\r100%%\n'; echo c >&2; printf end"), false, |line| {
             lines.push(line.to_owned());
             Ok(())
         })
@@ -380,8 +368,7 @@ mod tests {
     #[test]
     fn stream_ends_a_child_whose_output_is_refused() {
         let start = std::time::Instant::now();
-        let error =
-            stream(&mut shell("echo bad; sleep 600"), false, |line| anyhow::bail!("refused {line}")).unwrap_err();
+        let error = stream(&shell("echo bad; sleep 600"), false, |line| anyhow::bail!("refused {line}")).unwrap_err();
         assert_eq!(error.to_string(), "refused bad");
         assert!(start.elapsed().as_secs() < 60, "the child was waited for, not ended");
     }
@@ -389,7 +376,7 @@ mod tests {
     #[test]
     fn bytes_that_are_no_text_do_not_stop_a_stream() {
         let mut lines = Vec::new();
-        stream(&mut shell(r"printf '\377\nok\n'"), false, |line| {
+        stream(&shell(r"printf '\377\nok\n'"), false, |line| {
             lines.push(line.to_owned());
             Ok(())
         })

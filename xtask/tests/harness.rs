@@ -163,7 +163,9 @@ fn a_panic_in_a_case_is_that_cases_crash() {
     assert_only_bad_ends_as("CRASHED", 5, &run);
     run.assert_has("the kernel died in this case: BUG: kernel NULL pointer dereference");
     run.assert_has("Kernel panic - not syncing: Fatal exception");
-    run.assert_has("again: cargo xtask test");
+    run.assert_has("    to reproduce: cargo xtask test --kernel '");
+    run.assert_has("--accel tcg bad/root\n");
+    run.assert_has("error: 1 of 3 cases failed");
 }
 
 #[test]
@@ -278,7 +280,7 @@ fn an_old_qemu_is_refused_with_its_version() {
     std::os::unix::fs::symlink(FAKE, &old).unwrap();
     let run = bench.run(&["--qemu", old.to_str().unwrap()]);
     assert_eq!(run.code, Some(2), "{run:#?}");
-    run.assert_has("is QEMU 6.2, and the guest needs 7.2 or newer");
+    run.assert_has("is QEMU 6.2.0, and the guest needs 7.2.0 or newer");
 }
 
 #[test]

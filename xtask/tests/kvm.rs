@@ -6,9 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use xtask::vm::{
-    accel::{self, Accel, Choice, Decision},
+use xtask::guest::{
+    accel::Accel,
     machine::Machine,
+    probe::{self, Choice, Decision},
     qemu::Qemu,
 };
 
@@ -43,7 +44,7 @@ impl Bench {
 
     fn decide(&self, choice: Choice) -> anyhow::Result<Decision> {
         let qemu = Qemu::find(Some(Path::new(env!("CARGO_BIN_EXE_fake-qemu"))), false)?;
-        accel::decide(choice, &self.device, &qemu, &self.machine, &self.dir.path().join("cache"), false)
+        probe::decide(choice, &self.device, &qemu, &self.machine, &self.dir.path().join("cache"), false)
     }
 }
 

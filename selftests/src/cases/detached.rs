@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::{Signal, raise};
 
 use crate::{
@@ -17,7 +17,7 @@ pub(super) fn cases() -> Vec<Case> {
     vec![
         case!(["M7", "S1"], detached_device_is_gone_at_its_last_close),
         case!(["S1", "L3"], detached_device_is_gone_wherever_its_maker_is_killed),
-        case!(["S1"], detached_device_outlives_its_maker_with_whom_it_was_given_to),
+        case!(["S1"], detached_device_lives_as_long_as_a_copy_of_its_descriptor),
     ]
 }
 
@@ -42,7 +42,7 @@ fn detached_device_is_gone_wherever_its_maker_is_killed(ctx: &Context) -> Result
     let before = block::loop_devices()?;
     let backing = Backing::new(&ctx.dir.join("image"))?;
     for step in Step::ALL {
-        let killed = process::run(|| {
+        let maker = process::start(|| {
             device_of(backing.file(), |reached| {
                 if reached == step {
                     // Nothing comes after it.
@@ -50,8 +50,8 @@ fn detached_device_is_gone_wherever_its_maker_is_killed(ctx: &Context) -> Result
                 }
             })?;
             Ok(())
-        });
-        ensure!(killed.is_err(), "the maker was not killed at {step:?}");
+        })?;
+        maker.killed_itself().with_context(|| format!("the maker was not killed at {step:?}"))?;
         let left = || -> Result<BTreeSet<u32>> { Ok(block::loop_devices()?.difference(&before).copied().collect()) };
         wait::until(&format!("the end of what a maker killed at {step:?} left"), || Ok(left()?.is_empty()))?;
     }
@@ -59,7 +59,7 @@ fn detached_device_is_gone_wherever_its_maker_is_killed(ctx: &Context) -> Result
 }
 
 /// The descriptor is all there is: who has a copy of it has the device.
-fn detached_device_outlives_its_maker_with_whom_it_was_given_to(ctx: &Context) -> Result<()> {
+fn detached_device_lives_as_long_as_a_copy_of_its_descriptor(ctx: &Context) -> Result<()> {
     let backing = Backing::new(&ctx.dir.join("image"))?;
     let device = device_of(backing.file(), |_| ())?;
     let number = device.number()?;

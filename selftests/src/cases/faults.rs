@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use nix::{errno::Errno, unistd::unlink};
+use nix::{errno::Errno, sys::stat::fstat, unistd::unlink};
 
 use crate::{
     backing::Backing,
@@ -18,6 +18,7 @@ use crate::{
     fs_context::FsContext,
     instance::Instance,
     uapi::{LoopConfig, LoopInfo64},
+    wait,
 };
 
 /// The cases.
@@ -26,10 +27,10 @@ pub(super) fn cases() -> Vec<Case> {
         case!(["S5"], mount_without_memory_leaves_nothing),
         case!(["S5", "L3", "C1"], add_without_memory_leaves_nothing),
         case!(["S5", "N5"], binding_without_memory_leaves_the_device_as_it_was),
-        case!(["S5", "C1"], removal_works_without_memory),
-        case!(["S5", "U1"], unlink_works_without_memory),
+        case!(["S5", "C1"], removal_without_memory_is_whole_or_refused),
+        case!(["S5", "U1"], unlink_without_memory_is_whole_or_refused),
         case!(["S5", "U2"], rename_without_memory_keeps_the_device),
-        case!(["S5", "S1"], umount_works_without_memory),
+        case!(["S5", "S1"], umount_without_memory_is_whole_or_refused),
     ]
     .into_iter()
     .map(|case| case.only(&[Who::Root]).needing(&[Need::Loopfs, Need::FaultInjection]).patient(6))
@@ -56,6 +57,7 @@ fn with_each_failure<T>(
         check(outcome).with_context(|| format!("after allocation {nth} failed"))?;
         if !failed {
             ensure!(succeeded, "the call fails although no allocation does");
+            ensure!(nth > 1, "the call allocates nothing, or nothing was made to fail");
             println!("{} allocations", nth - 1);
             return Ok(());
         }
@@ -63,31 +65,38 @@ fn with_each_failure<T>(
     bail!("there is no end to the allocations")
 }
 
-/// Takes ENOMEM for an answer, and EINVAL, which add_disk() makes of it where there is no memory for
-/// the name of the device: it does not look at what dev_set_name() returns. No other error will do.
+/// Takes ENOMEM for an answer, and no other error.
 fn or_enomem<T>(outcome: nix::Result<T>) -> Result<Option<T>> {
     match outcome {
         Ok(value) => Ok(Some(value)),
-        Err(Errno::ENOMEM | Errno::EINVAL) => Ok(None),
+        Err(Errno::ENOMEM) => Ok(None),
         Err(error) => Err(error).context("neither success nor ENOMEM"),
     }
 }
 
+/// As [`or_enomem`], for ADD: add_disk() makes EINVAL of it where there is no memory for the name of the device, as it
+/// does not look at what dev_set_name() returns.
+fn added_or_enomem(outcome: nix::Result<u32>) -> Result<Option<u32>> {
+    if outcome == Err(Errno::EINVAL) { Ok(None) } else { or_enomem(outcome) }
+}
+
 fn mount_without_memory_leaves_nothing(_: &Context) -> Result<()> {
     let before = block::loop_devices()?;
-    with_each_failure(
-        || -> nix::Result<OwnedFd> {
-            let context = FsContext::open(c"loop")?;
-            context.set("max", "3")?;
-            context.create()?;
-            context.mount()
-        },
-        |outcome| {
-            drop(or_enomem(outcome)?);
-            ensure!(block::loop_devices()? == before);
-            Ok(())
-        },
-    )
+    let mount = || -> nix::Result<OwnedFd> {
+        let context = FsContext::open(c"loop")?;
+        context.set("max", "3")?;
+        context.create()?;
+        context.mount()
+    };
+    // A superblock holds a device number, and a new one gets the lowest that nothing holds.
+    let number = || -> nix::Result<u64> { Ok(fstat(mount()?)?.st_dev) };
+    let first = number()?;
+    with_each_failure(mount, |outcome| {
+        drop(or_enomem(outcome)?);
+        ensure!(block::loop_devices()? == before);
+        Ok(())
+    })?;
+    wait::until("the end of what the failed mounts left", || Ok(number()? == first))
 }
 
 fn add_without_memory_leaves_nothing(ctx: &Context) -> Result<()> {
@@ -98,7 +107,7 @@ fn add_without_memory_leaves_nothing(ctx: &Context) -> Result<()> {
         || control.add_number(number),
         |outcome| {
             // With max=1 and always the same number, whatever a failed ADD left would stop the next.
-            match or_enomem(outcome)? {
+            match added_or_enomem(outcome)? {
                 Some(made) => {
                     instance.open(made)?;
                     Ok(control.remove(made)?)
@@ -134,7 +143,7 @@ fn binding_without_memory_leaves_the_device_as_it_was(ctx: &Context) -> Result<(
     )
 }
 
-fn removal_works_without_memory(ctx: &Context) -> Result<()> {
+fn removal_without_memory_is_whole_or_refused(ctx: &Context) -> Result<()> {
     let instance = Instance::new(ctx, "loopfs")?;
     let control = instance.control()?;
     let number = block::unused_number(0)?;
@@ -154,7 +163,7 @@ fn removal_works_without_memory(ctx: &Context) -> Result<()> {
     )
 }
 
-fn unlink_works_without_memory(ctx: &Context) -> Result<()> {
+fn unlink_without_memory_is_whole_or_refused(ctx: &Context) -> Result<()> {
     let instance = Instance::new(ctx, "loopfs")?;
     let control = instance.control()?;
     let number = block::unused_number(0)?;
@@ -190,7 +199,7 @@ fn rename_without_memory_keeps_the_device(ctx: &Context) -> Result<()> {
     )
 }
 
-fn umount_works_without_memory(ctx: &Context) -> Result<()> {
+fn umount_without_memory_is_whole_or_refused(ctx: &Context) -> Result<()> {
     let dir = ctx.dir.join("loopfs");
     fs::create_dir(&dir)?;
     let backing = Backing::new(&ctx.dir.join("file"))?;
@@ -209,6 +218,7 @@ fn umount_works_without_memory(ctx: &Context) -> Result<()> {
                 ensure!(block::loop_devices()? == before, "a shutdown without memory leaves devices");
                 instance.replace(mounted()?);
             }
+            ensure!(block::loop_devices()?.len() == before.len() + 2, "a refused umount takes devices away");
             Ok(())
         },
     )

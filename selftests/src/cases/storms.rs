@@ -338,10 +338,21 @@ fn storm_of_stale_nodes_against_removal(ctx: &Context) -> Result<()> {
                 let number = control.add_any()?;
                 let held = open(&own.node(number), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
                 control.remove(number)?;
+                // The number as the other instance's, where it can be had while its node is held.
+                let foreign = other.control()?;
+                let taken = raced(foreign.add_number(number), &[Errno::EEXIST], "ADD of the number")?;
                 let path = proc_fd::path(&held);
                 for _ in 0..5 {
                     let opened = raced(LoopDevice::open(&path), &[Errno::ENXIO, Errno::ENODEV], "open")?;
                     ensure!(opened.is_none(), "a stale node of loop{number} opens a device");
+                }
+                drop(held);
+                let mine = match taken {
+                    None => raced(foreign.add_number(number), &[Errno::EEXIST], "ADD of the number")?,
+                    taken => taken,
+                };
+                if mine.is_some() {
+                    foreign.remove(number)?;
                 }
             } else {
                 let number = control.add_any()?;

@@ -35,7 +35,7 @@ fn symbols(case: &Case, debug_only: bool) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{case::Who, cases};
+    use crate::case::Who;
 
     fn sample() -> Case {
         Case::new("sample", &["M1"], |_| Ok(())).only(&[Who::Root]).needing(&[Need::Loop, Need::Swap, Need::Kmemleak])
@@ -50,21 +50,5 @@ mod tests {
             (info.who, info.needs),
             (vec!["root".into()], vec!["loop".into(), "swap".into(), "kmemleak".into()])
         );
-    }
-
-    #[test]
-    fn no_two_cases_have_the_same_name() {
-        let mut names: Vec<&str> = cases::all().iter().map(|case| case.name).collect();
-        let count = names.len();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), count);
-    }
-
-    #[test]
-    fn every_case_names_what_it_covers_and_runs_as_somebody() {
-        for case in cases::all() {
-            assert!(!case.spec.is_empty() && !case.who.is_empty() && case.patience > 0, "{}", case.name);
-        }
     }
 }

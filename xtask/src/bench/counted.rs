@@ -11,13 +11,13 @@ use loopfs_protocol::{Command, Cost, Window};
 
 use crate::{
     error::Failure,
+    guest::{accel::Accel, initramfs::INIT, machine::Machine, qemu::Qemu, running::Guest},
     progress::Progress,
-    splat::Detector,
     suite::{
         deadline::Deadlines,
         session::{Session, Stillborn, Streams},
+        splat::Detector,
     },
-    vm::{accel::Accel, guest::Guest, initramfs::INIT, machine::Machine, qemu::Qemu},
 };
 
 /// How much longer than usual things may take: counting costs QEMU most of its speed.

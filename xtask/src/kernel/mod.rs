@@ -4,13 +4,12 @@
 //! these changed, no make is started. Otherwise make runs in a folder that is kept for the tree and
 //! the flavour, so that it compiles what changed and no more.
 
-pub mod lint;
+pub mod config;
 mod make;
+pub mod option;
 mod output;
-pub mod patched;
-pub mod selftest;
-mod steps;
 mod store;
+pub mod targets;
 
 use std::{
     fs,
@@ -24,13 +23,12 @@ use crate::{
     ctx::Ctx,
     error::Failure,
     interrupt,
-    kconfig::{self, Flavour, Wanted},
     progress::{Progress, say},
     toolchain::Toolchain,
 };
+use config::{Flavour, Wanted};
 use make::Make;
 use output::Output;
-use steps::Steps;
 
 /// What to build.
 #[derive(Clone, Debug)]
@@ -131,7 +129,6 @@ pub fn key(toolchain: &Toolchain, request: &Request<'_>) -> String {
 struct Folder {
     path: PathBuf,
     log: PathBuf,
-    steps: Steps,
     _lock: Lock,
 }
 
@@ -154,8 +151,7 @@ impl Folder {
             fs::write(&stamp, key).with_context(|| format!("cannot write {}", stamp.display()))?;
         }
         fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        let steps = Steps::of(ctx.root(), &parent, request.flavour);
-        Ok(Self { path, log: parent.join(format!("{name}.log")), steps, _lock: lock })
+        Ok(Self { path, log: parent.join(format!("{name}.log")), _lock: lock })
     }
 
     /// Removes everything that was built in it.
@@ -207,7 +203,7 @@ impl Folder {
         let config = self.path.join(".config");
         let config = fs::read_to_string(&config).with_context(|| format!("cannot read {}", config.display()))?;
         request.wanted.verify(&config, request.tree).map_err(|error| {
-            if kconfig::values(&config).get("RUST") == Some(&"y") {
+            if config::values(&config).get("RUST") == Some(&"y") {
                 return error;
             }
             // Kconfig says only that Rust is not available; this says why.
@@ -219,16 +215,8 @@ impl Folder {
     }
 
     fn compile(&self, ctx: &Ctx, make: &Make<'_>, request: &Request<'_>, watch: &mut dyn FnMut(&str)) -> Result<()> {
-        let title = format!("build the {} kernel", request.flavour);
-        // A folder that holds a vmlinux needs an unknown part of the steps; another one all that it lacks.
-        let complete = self.path.join("vmlinux").exists();
-        let progress = if complete {
-            Progress::spinner(title)
-        } else {
-            let progress = Progress::steps(title, self.steps.total);
-            progress.set(steps::done(&self.path)?);
-            progress
-        };
+        // How many steps there are depends on the compilers too, and only make knows.
+        let progress = Progress::spinner(format!("build the {} kernel", request.flavour));
         let mut output = Output::append(&self.log)?;
         let mut taken = 0;
         make.vmlinux(|line| {
@@ -242,9 +230,6 @@ impl Folder {
         })
         .map_err(|error| if interrupt::requested() { error } else { self.explain(error, &output) })
         .context(Failure::KernelBuild)?;
-        if !complete {
-            self.steps.record(steps::done(&self.path)?)?;
-        }
         progress.done(&format!("{taken} steps"));
         if ctx.verbose {
             say(&format!("the log of the build is {}", self.log.display()));

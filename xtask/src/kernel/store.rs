@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::{cache, ctx::Ctx, kconfig::Flavour};
+use crate::{cache, ctx::Ctx, kernel::config::Flavour};
 
 /// How many bytes of finished kernels of one flavour are kept.
 const LIMIT: u64 = 1 << 30;

@@ -9,12 +9,14 @@ use std::{
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
-use super::{
+use crate::{
+    error::Failure,
     git::Git,
-    patch::{ChangeKind, FileChange, Hunk, Patch, Problem},
-    scratch::Scratch,
+    series::{
+        patch::{ChangeKind, FileChange, Hunk, Patch, Problem},
+        scratch::Scratch,
+    },
 };
-use crate::error::Failure;
 
 /// A patch as it is handed to `git am`.
 #[derive(Clone, Debug)]

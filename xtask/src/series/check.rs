@@ -8,17 +8,20 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{
-    apply, cover_lines,
-    edits::mirrored_files,
-    export::{self, Exported},
-    folder::{self, COVER, Entry, Folder, PATCHES, inputs},
+use crate::{
+    ctx::Ctx,
     git::{AUTHOR_EMAIL, AUTHOR_NAME, Git},
-    mapping,
-    patch::{ChangeKind, FileChange, Patch},
-    scratch::Scratch,
+    series::{
+        apply, cover_lines,
+        edits::mirrored_files,
+        export::{self, Exported},
+        folder::{self, COVER, Entry, Folder, PATCHES, inputs},
+        mirror,
+        patch::{ChangeKind, FileChange, Patch},
+        scratch::Scratch,
+    },
+    source::Base,
 };
-use crate::{ctx::Ctx, source::Base};
 
 /// The longest subject that `git log --oneline` shows whole on 80 columns (submitting-patches.rst).
 const SUBJECT_LIMIT: usize = 75;
@@ -173,7 +176,7 @@ fn form(entry: &Entry, patch: &Patch) -> Vec<String> {
         if !has_license(file) {
             found.push(format!("{} does not start with an SPDX-License-Identifier", file.path));
         }
-        if file.path.ends_with(".rs") && mapping::our_path(&file.path).is_none() {
+        if file.path.ends_with(".rs") && mirror::our_path(&file.path).is_none() {
             found.push(format!("{} is a Rust file that no folder of rust/ mirrors", file.path));
         }
     }
@@ -228,8 +231,8 @@ fn mirror(ctx: &Ctx, series: &BTreeMap<String, Vec<u8>>) -> Result<Vec<Finding>>
     for path in present.keys().filter(|path| !series.contains_key(*path)) {
         find(path, "extra: no patch adds it (`cargo xtask series refresh` folds it in)".to_owned());
     }
-    for path in super::changes::files_under(ctx.root(), mapping::mirrored())? {
-        if mapping::tree_path(&path).is_none() {
+    for path in crate::series::commit_files::files_under(ctx.root(), mirror::mirrored())? {
+        if mirror::tree_path(&path).is_none() {
             find(&path, "not a Rust file: rust/kernel and rust/loopfs mirror nothing else".to_owned());
         }
     }

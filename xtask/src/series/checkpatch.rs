@@ -1,16 +1,12 @@
 //! `checkpatch --strict`, with the complaints that stand justified in `patches/checkpatch.toml`.
 
-use std::{
-    fmt, fs,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{fmt, fs, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
+use xshell::cmd;
 
-use super::folder::slug;
-use crate::{ctx::Ctx, process};
+use crate::{ctx::Ctx, process, reason::Reason, series::folder::slug};
 
 /// The file of justified complaints.
 pub const EXCEPTIONS: &str = "patches/checkpatch.toml";
@@ -42,7 +38,7 @@ pub struct Exception {
     #[serde(default)]
     pub text: String,
     /// Why the code is right as it is.
-    pub reason: String,
+    pub reason: Reason,
 }
 
 #[derive(Default, Deserialize)]
@@ -64,9 +60,6 @@ pub fn exceptions(ctx: &Ctx) -> Result<Vec<Exception>> {
     }
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {EXCEPTIONS}"))?;
     let file: File = toml::from_str(&text).with_context(|| format!("{EXCEPTIONS} is malformed"))?;
-    if let Some(bare) = file.exception.iter().find(|exception| exception.reason.trim().is_empty()) {
-        bail!("{EXCEPTIONS}: the exception of {} for {} has no reason", bare.patch, bare.kind);
-    }
     Ok(file.exception)
 }
 
@@ -78,15 +71,14 @@ pub fn exceptions(ctx: &Ctx) -> Result<Vec<Exception>> {
 pub fn run(ctx: &Ctx, tree: &Path, patch: &str, signed_off: bool) -> Result<Vec<Complaint>> {
     let mail = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
     fs::write(mail.path(), patch).context("cannot write a temporary file")?;
-    let mut command = Command::new("perl");
-    command.arg(tree.join("scripts/checkpatch.pl"));
-    command.args(["--strict", "--terse", "--show-types", "--no-summary", "--color=never"]);
-    command.arg(format!("--root={}", tree.display()));
-    if !signed_off {
-        command.arg("--no-signoff");
-    }
+    let (sh, script, mail) = (process::shell_in(tree)?, tree.join("scripts/checkpatch.pl"), mail.path());
+    let signoff = (!signed_off).then_some("--no-signoff");
+    let command = cmd!(
+        sh,
+        "perl {script} --strict --terse --show-types --no-summary --color=never --root={tree} {signoff...} {mail}"
+    );
     // Its exit code only tells whether it has complaints.
-    let output = process::attempt(command.arg(mail.path()).current_dir(tree).stderr(Stdio::null()), ctx.verbose)?;
+    let output = process::attempt(&command.into(), ctx.verbose)?;
     let text = String::from_utf8_lossy(&output.stdout);
     let complaints: Vec<Complaint> = text.lines().filter_map(complaint).collect();
     if complaints.is_empty() && !output.status.success() {
@@ -152,7 +144,7 @@ mod tests {
             patch: patch.to_owned(),
             kind: "CAMELCASE".to_owned(),
             text: text.to_owned(),
-            reason: "moved as it is".to_owned(),
+            reason: "moved as it is".to_owned().try_into().unwrap(),
         };
         let exceptions = [exception("loop-move", "<Lo_"), exception("other", "")];
         let mut used = Vec::new();
@@ -171,6 +163,6 @@ mod tests {
         fs::create_dir(dir.path().join("patches")).unwrap();
         let text = "[[exception]]\npatch = \"a\"\nkind = \"B\"\nreason = \" \"\n";
         fs::write(dir.path().join(EXCEPTIONS), text).unwrap();
-        assert!(exceptions(&ctx).unwrap_err().to_string().contains("has no reason"));
+        assert!(format!("{:#}", exceptions(&ctx).unwrap_err()).contains("has no reason"));
     }
 }

@@ -2,7 +2,7 @@
 //! need, and Rust. The first question about a driver in Rust is what it costs those who maintain the C, so the table has
 //! to be right; it is made from the patches.
 
-use super::patch::Patch;
+use crate::series::patch::Patch;
 
 /// The table's head, by which it is found in the cover letter.
 const HEAD: [&str; 2] = [

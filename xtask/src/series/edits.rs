@@ -8,8 +8,11 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{changes::files_under, git::Git, mapping};
-use crate::ctx::Ctx;
+use crate::{
+    ctx::Ctx,
+    git::Git,
+    series::{commit_files::files_under, mirror},
+};
 
 /// How `rust/` differs from the files the series adds. Paths are relative to the repository's top.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,7 +33,7 @@ impl Edits {
 
     /// The edited files by their path in the kernel tree.
     pub fn in_tree(&self) -> impl Iterator<Item = (String, Option<Vec<u8>>)> {
-        self.edited.iter().filter_map(|(path, content)| Some((mapping::tree_path(path)?, content.clone())))
+        self.edited.iter().filter_map(|(path, content)| Some((mirror::tree_path(path)?, content.clone())))
     }
 
     /// Compares `rust/` with `series`, the files the series adds.
@@ -78,9 +81,9 @@ impl Edits {
 ///
 /// When one cannot be read.
 pub fn mirrored_files(root: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
-    files_under(root, mapping::mirrored())?
+    files_under(root, mirror::mirrored())?
         .into_iter()
-        .filter(|path| mapping::tree_path(path).is_some())
+        .filter(|path| mirror::tree_path(path).is_some())
         .map(|path| Ok((path.clone(), read(&root.join(&path))?)))
         .collect()
 }

@@ -7,17 +7,20 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use super::{
-    apply::{self, Input},
-    changes::Changes,
-    cover_lines,
-    folder::{COVER, Folder, PATCHES, slug},
+use crate::{
+    ctx::Ctx,
+    error::Failure,
     git::Git,
-    mapping,
-    patch::Patch,
-    scratch::Scratch,
+    series::{
+        apply::{self, Input},
+        commit_files::Changes,
+        cover_lines,
+        folder::{COVER, Folder, PATCHES, slug},
+        mirror,
+        patch::Patch,
+        scratch::Scratch,
+    },
 };
-use crate::{ctx::Ctx, error::Failure};
 
 /// The options that make two exports of the same commits the same bytes on every machine.
 const FORMAT: &[&str] = &[
@@ -149,7 +152,7 @@ pub fn mirrored_files(git: &Git, base: &str, tip: &str) -> Result<BTreeMap<Strin
     let added = git.read(["diff-tree", "-r", "-z", "--no-renames", "--diff-filter=A", "--name-only", base, tip])?;
     let mut files = BTreeMap::new();
     for path in added.split('\0').filter(|path| path.ends_with(".rs")) {
-        let ours = mapping::our_path(path).ok_or_else(|| {
+        let ours = mirror::our_path(path).ok_or_else(|| {
             anyhow!("the series adds {path}, which no folder of rust/ mirrors: extend series/mapping.rs")
                 .context(Failure::Series)
         })?;
@@ -192,8 +195,8 @@ pub fn changes(ctx: &Ctx, series: &[Exported], rust: BTreeMap<String, Vec<u8>>) 
             }
         }
     }
-    for stale in super::changes::files_under(ctx.root(), mapping::mirrored())? {
-        if mapping::tree_path(&stale).is_some() && !rust.contains_key(&stale) {
+    for stale in crate::series::commit_files::files_under(ctx.root(), mirror::mirrored())? {
+        if mirror::tree_path(&stale).is_some() && !rust.contains_key(&stale) {
             changes.delete(stale);
         }
     }

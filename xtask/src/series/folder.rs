@@ -12,15 +12,15 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{
-    apply::Input,
-    changes,
-    patch::{Patch, Problem},
-};
 use crate::{
     cache::{Key, Lock},
     ctx::Ctx,
     progress,
+    series::{
+        apply::Input,
+        commit_files,
+        patch::{Patch, Problem},
+    },
 };
 
 /// The folder of the repository that holds the series.
@@ -29,7 +29,7 @@ pub const PATCHES: &str = "patches";
 pub const EXAMPLE: &str = "example";
 /// The cover letter: its subject, a blank line, its text.
 pub const COVER: &str = "0000-cover-letter.txt";
-/// What came of verifying the series, see [`super::evidence`].
+/// What came of verifying the series, which `series verify` writes.
 pub const EVIDENCE: &str = "evidence.txt";
 
 /// One patch of the series as a file.
@@ -151,7 +151,7 @@ pub fn lock(ctx: &Ctx) -> Result<Lock> {
     let state = state_dir(ctx);
     fs::create_dir_all(&state).with_context(|| format!("cannot make {}", state.display()))?;
     let lock = Lock::acquire(&state.join("series.lock"), "patches/ and rust/")?;
-    if changes::recover(ctx.root(), &journal(ctx))? {
+    if commit_files::recover(ctx.root(), &journal(ctx))? {
         progress::say("finished writing patches/ and rust/, which an earlier run was interrupted in");
     }
     Ok(lock)

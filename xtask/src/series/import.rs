@@ -4,8 +4,11 @@ use std::{fmt, path::Path};
 
 use anyhow::{Context as _, Result};
 
-use super::{changes::Changes, export, folder, git::Git, scratch::Scratch};
-use crate::ctx::Ctx;
+use crate::{
+    ctx::Ctx,
+    git::Git,
+    series::{commit_files::Changes, export, folder, scratch::Scratch},
+};
 
 /// What an import or refresh did.
 #[derive(Debug)]

@@ -1,27 +1,22 @@
 //! The patch series: `patches/` and `rust/` as files, as commits on a base, and as mail.
 //!
-//! `patches/` is what ships, `rust/` a second view of the Rust files it adds ([`mapping`]), kept equal to it byte for
+//! `patches/` is what ships, `rust/` a second view of the Rust files it adds ([`mirror`]), kept equal to it byte for
 //! byte. Commits made from the patches are reproducible: the same files give the same commit ids on every machine.
 
 pub mod apply;
-pub mod bases;
-pub mod changes;
 pub mod check;
 pub mod checkpatch;
+pub mod commit_files;
 pub mod cover_lines;
 pub mod edits;
-pub mod evidence;
 pub mod export;
-pub mod fold;
+pub mod fixups;
 pub mod folder;
-pub mod git;
 pub mod import;
-pub mod mail;
-pub mod mapping;
-pub mod option;
+pub mod mirror;
+pub mod other_bases;
 pub mod patch;
 pub mod refresh;
 pub mod scratch;
 pub mod status;
 pub mod tree;
-pub mod verify;

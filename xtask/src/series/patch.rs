@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::git::{AUTHOR_EMAIL, AUTHOR_NAME};
+use crate::git::{AUTHOR_EMAIL, AUTHOR_NAME};
 
 /// What makes a patch unfit for the series, whatever tree it meets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

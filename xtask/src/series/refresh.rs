@@ -14,25 +14,25 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    apply::{self, Input},
-    changes::files_under,
-    edits::Edits,
-    export,
-    fold::{self, Contents},
-    folder::{self, Folder, PATCHES, inputs, state_dir},
-    git::Git,
-    import::Outcome,
-    mapping,
-    patch::Patch,
-    scratch::Scratch,
-    tree::{self, WorkTree},
-};
 use crate::{
     cache::{Key, Lock},
     ctx::Ctx,
     error::Failure,
+    git::Git,
     progress,
+    series::{
+        apply::{self, Input},
+        commit_files::files_under,
+        edits::Edits,
+        export,
+        fixups::{self, Contents},
+        folder::{self, Folder, PATCHES, inputs, state_dir},
+        import::Outcome,
+        mirror,
+        patch::Patch,
+        scratch::Scratch,
+        tree::{self, TreeLock, WorkTree},
+    },
     source::Base,
 };
 
@@ -161,7 +161,7 @@ struct Run<'a> {
     base: &'a Base,
     dir: PathBuf,
     scratch: Scratch,
-    work: Option<(WorkTree, Lock)>,
+    work: Option<(WorkTree, TreeLock)>,
     /// How the work tree was when its work was taken.
     taken: Option<Work>,
     finished: bool,
@@ -169,7 +169,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn start(ctx: &'a Ctx, base: &'a Base, origin: Option<&Base>, work: Option<(WorkTree, Lock)>) -> Result<Self> {
+    fn start(ctx: &'a Ctx, base: &'a Base, origin: Option<&Base>, work: Option<(WorkTree, TreeLock)>) -> Result<Self> {
         let series = folder::lock(ctx)?;
         let dir = state_dir(ctx).join(REFRESH);
         if dir.join(STOPPED).exists() {
@@ -191,7 +191,7 @@ impl<'a> Run<'a> {
         Ok(Self { ctx, base, dir, scratch, work, taken, finished: false, _series: series })
     }
 
-    fn resume(ctx: &'a Ctx, base: &'a Base, work: Option<(WorkTree, Lock)>) -> Result<Self> {
+    fn resume(ctx: &'a Ctx, base: &'a Base, work: Option<(WorkTree, TreeLock)>) -> Result<Self> {
         let series = folder::lock(ctx)?;
         let dir = state_dir(ctx).join(REFRESH);
         let scratch = Scratch::existing(ctx, &dir.join(REPO));
@@ -295,7 +295,7 @@ impl<'a> Run<'a> {
             }
             number => number.map(|number| number - 1),
         };
-        for placed in fold::fixups(&self.scratch, &commits, &contents, into)? {
+        for placed in fixups::fixups(&self.scratch, &commits, &contents, into)? {
             progress::say(&placed.to_string());
         }
         let wanted = apply::tree_of(git, "HEAD")?;
@@ -391,7 +391,7 @@ impl<'a> Run<'a> {
         let git = self.scratch.git();
         let series = export::mirrored_files(git, &self.base.commit, applied)?;
         let mut edits = Edits::find(self.ctx, &series)?;
-        let present = super::edits::mirrored_files(self.ctx.root())?;
+        let present = crate::series::edits::mirrored_files(self.ctx.root())?;
         if present.is_empty() && !series.is_empty() {
             // Nobody deletes every file by hand and means it: rust/ is to be written anew.
             return Ok(Contents::new());
@@ -419,7 +419,7 @@ impl<'a> Run<'a> {
             if committed != before {
                 return Err(torn(&[path], "rust/ and the work tree's commits", BY_HAND));
             }
-            if let Some(tree_path) = mapping::tree_path(&path) {
+            if let Some(tree_path) = mirror::tree_path(&path) {
                 contents.insert(tree_path, content);
             }
         }
@@ -487,7 +487,7 @@ impl Drop for Run<'_> {
 const REPO: &str = "linux";
 
 /// How the work tree is.
-fn now(work: Option<&(WorkTree, Lock)>) -> Result<Option<Work>> {
+fn now(work: Option<&(WorkTree, TreeLock)>) -> Result<Option<Work>> {
     let Some((work, _)) = work else { return Ok(None) };
     Ok(Some(Work { head: work.git.line(["rev-parse", "HEAD"])?, content: work.content()? }))
 }
@@ -504,7 +504,7 @@ fn torn(paths: &[String], sides: &str, advice: &str) -> anyhow::Error {
 
 /// A hash of everything in `patches/` and the mirrored folders.
 fn fingerprint(ctx: &Ctx) -> Result<String> {
-    let folders = std::iter::once(PATCHES.to_owned()).chain(mapping::mirrored());
+    let folders = std::iter::once(PATCHES.to_owned()).chain(mirror::mirrored());
     let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     for path in files_under(ctx.root(), folders)? {
         let full: &Path = &ctx.root().join(&path);

@@ -9,8 +9,7 @@ use std::{collections::BTreeSet, fs, io::Write as _, path::Path, time::Duration}
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
-use super::git::Git;
-use crate::ctx::Ctx;
+use crate::{ctx::Ctx, git::Git};
 
 /// A small repository on branch `loopfs`.
 #[derive(Debug)]

@@ -5,13 +5,16 @@ use std::fmt;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    apply::{self, Class},
-    folder::{self, Folder, FolderProblem, PATCHES, inputs},
-    patch::Problem,
-    scratch::Scratch,
+use crate::{
+    ctx::Ctx,
+    series::{
+        apply::{self, Class},
+        folder::{self, Folder, FolderProblem, PATCHES, inputs},
+        patch::Problem,
+        scratch::Scratch,
+    },
+    source::Base,
 };
-use crate::{ctx::Ctx, source::Base};
 
 /// How a series meets a base.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -71,7 +74,7 @@ pub fn status(ctx: &Ctx, base: &Base, also: Option<&Base>) -> Result<Status> {
         })
         .collect();
     let rows = folder.entries.iter().zip(classes).map(|(entry, class)| {
-        let (added, removed) = entry.patch.as_ref().map_or((0, 0), super::patch::Patch::churn);
+        let (added, removed) = entry.patch.as_ref().map_or((0, 0), crate::series::patch::Patch::churn);
         let word = match &class {
             _ if gaps.contains(&entry.name.as_str()) => "gap",
             Class::Applies => "applies",

@@ -22,20 +22,20 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use super::{
-    apply,
-    edits::Edits,
-    export,
-    folder::{self, Folder, PATCHES, inputs, state_dir},
-    git::Git,
-    option::{self, OptionState},
-    scratch::{self, Scratch},
-};
 use crate::{
     cache::{Key, Lock},
     ctx::Ctx,
     error::Failure,
+    git::Git,
+    kernel::option::{self, OptionState},
     progress::{self, Progress},
+    series::{
+        apply,
+        edits::Edits,
+        export,
+        folder::{self, Folder, PATCHES, inputs, state_dir},
+        scratch::{self, Scratch},
+    },
     source::Base,
 };
 
@@ -61,7 +61,44 @@ pub struct Tree {
     pub content_key: String,
     /// The files of the tree that hold more than the commit: edits in `rust/`, and work done in the tree itself.
     pub edited: Vec<String>,
-    _lock: Lock,
+    _lock: TreeLock,
+}
+
+/// The locks of a work tree: one of who may look at its state and change it, one of who uses its files.
+///
+/// A build and a reader share the second, so that a reader waits for nobody who only builds. It is only taken alone to
+/// move the tree, by a run that has the first.
+#[derive(Debug)]
+pub(super) struct TreeLock {
+    state: Option<Lock>,
+    files: Option<Lock>,
+    path: PathBuf,
+}
+
+impl TreeLock {
+    /// Waits for the right to look at the tree `name` in `home`, and to change it.
+    fn acquire(home: &Path, name: &str) -> Result<Self> {
+        let state = Lock::acquire(&home.join(format!("{name}.lock")), "the work tree")?;
+        Ok(Self { state: Some(state), files: None, path: home.join(format!("{name}.files.lock")) })
+    }
+
+    /// Waits until no other run uses the files.
+    fn alone(&mut self) -> Result<()> {
+        if self.files.is_none() {
+            self.files = Some(Lock::acquire(&self.path, "the files of the work tree")?);
+        }
+        Ok(())
+    }
+
+    /// Keeps the files as they are, and lets others use them too.
+    fn share(mut self) -> Result<Self> {
+        self.files = Some(match self.files {
+            Some(alone) => alone.downgrade()?,
+            None => Lock::share(&self.path, "the files of the work tree")?,
+        });
+        self.state = None;
+        Ok(self)
+    }
 }
 
 /// Puts the work tree at the whole series with the edits of `rust/` and returns it.
@@ -97,7 +134,7 @@ pub fn prepare_prefix(ctx: &Ctx, base: &Base, count: usize) -> Result<Tree> {
 ///
 /// As [`prepare_prefix`].
 pub fn prepare_trial(ctx: &Ctx, base: &Base, count: usize, prompt: bool) -> Result<Tree> {
-    let (work, lock) = WorkTree::open(ctx, base, PREFIX)?;
+    let (work, mut lock) = WorkTree::open(ctx, base, PREFIX)?;
     let _series = folder::lock(ctx)?;
     let folder = Folder::read(&ctx.root().join(PATCHES))?;
     let commits = work.commits_of(ctx, base, &folder)?;
@@ -114,6 +151,7 @@ pub fn prepare_trial(ctx: &Ctx, base: &Base, count: usize, prompt: bool) -> Resu
     }
     let shown = work.with_contents(commit, &contents)?;
     if !work.is_at(commit, &shown)? || work.theirs()?.is_some() {
+        lock.alone()?;
         // Nobody works in this tree: whatever is there is a trial's.
         work.move_to(commit, &shown)?;
     }
@@ -169,8 +207,9 @@ pub fn any_prefix(ctx: &Ctx, base: &Base) -> Result<PathBuf> {
 ///
 /// When git fails.
 pub fn discard(ctx: &Ctx, base: &Base) -> Result<Option<String>> {
-    let (work, _lock) = WorkTree::open(ctx, base, MAIN)?;
+    let (work, mut lock) = WorkTree::open(ctx, base, MAIN)?;
     let Some(theirs) = work.theirs()? else { return Ok(None) };
+    lock.alone()?;
     let git = &work.git;
     let tree = work.content()?;
     let message = "Work put aside by `cargo xtask tree --discard`";
@@ -222,18 +261,20 @@ pub(super) struct WorkTree {
 }
 
 impl WorkTree {
-    /// Opens and locks the work tree that people use, if it was ever prepared.
-    pub(super) fn existing(ctx: &Ctx, base: &Base) -> Result<Option<(Self, Lock)>> {
+    /// Opens the work tree that people use, if it was ever prepared, for this run alone.
+    pub(super) fn existing(ctx: &Ctx, base: &Base) -> Result<Option<(Self, TreeLock)>> {
         let path = home(ctx, base).join(MAIN);
         let made = git_dir_is_complete(&path) && Git::new(&path, ctx.verbose).object(SHOWN)?.is_some();
-        made.then(|| Self::open(ctx, base, MAIN)).transpose()
+        let Some((work, mut lock)) = made.then(|| Self::open(ctx, base, MAIN)).transpose()? else { return Ok(None) };
+        lock.alone()?;
+        Ok(Some((work, lock)))
     }
 
     /// Opens the work tree `name` of this clone and base, making its repository if need be, and locks it.
-    fn open(ctx: &Ctx, base: &Base, name: &str) -> Result<(Self, Lock)> {
+    fn open(ctx: &Ctx, base: &Base, name: &str) -> Result<(Self, TreeLock)> {
         let home = home(ctx, base);
         fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
-        let lock = Lock::acquire(&home.join(format!("{name}.lock")), "the work tree")?;
+        let lock = TreeLock::acquire(&home, name)?;
         let path = home.join(name);
         let git = Git::new(&path, ctx.verbose);
         if git_dir_is_complete(&path) {
@@ -293,13 +334,14 @@ impl WorkTree {
     }
 
     /// Puts files and branch at `commit` with `edits`, unless a person's work is in the way.
-    fn settle(self, commit: &str, edits: &Edits, lock: Lock) -> Result<Tree> {
+    fn settle(self, commit: &str, edits: &Edits, mut lock: TreeLock) -> Result<Tree> {
         let shown = self.with_contents(commit, &edits.in_tree().collect())?;
         let theirs = if self.git.object(MOVING)?.is_some() { None } else { self.theirs()? };
         let mut edited: BTreeSet<String> = edits.in_tree().map(|(path, _)| path).collect();
         let content_key = match theirs {
             None => {
                 if !self.is_at(commit, &shown)? {
+                    lock.alone()?;
                     self.move_to(commit, &shown)?;
                 }
                 shown
@@ -308,6 +350,7 @@ impl WorkTree {
                 let content = self.content()?;
                 if content == shown {
                     // The person's work has become the series; only the branch has to follow.
+                    lock.alone()?;
                     self.learn()?;
                     self.move_to(commit, &shown)?;
                     shown
@@ -329,7 +372,8 @@ impl WorkTree {
         self.tree(&commit, content_key, edited.into_iter().collect(), lock)
     }
 
-    fn tree(self, commit: &str, content_key: String, edited: Vec<String>, lock: Lock) -> Result<Tree> {
+    fn tree(self, commit: &str, content_key: String, edited: Vec<String>, lock: TreeLock) -> Result<Tree> {
+        let lock = lock.share()?;
         Ok(Tree { path: self.git.dir().to_owned(), commit: commit.to_owned(), content_key, edited, _lock: lock })
     }
 

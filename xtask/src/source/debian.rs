@@ -11,13 +11,14 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use xshell::{Shell, cmd};
 
-use super::{spec::Package, verify};
 use crate::{
     cache::Lock,
     ctx::Ctx,
     process,
     progress::Progress,
+    source::{spec::Package, verify},
     toolchain::sources::{self, Mirror},
 };
 
@@ -59,10 +60,9 @@ impl Apt {
         Ok(Self { folder: folder.to_owned(), verbose, _lock: lock })
     }
 
-    fn command(&self) -> Command {
-        let mut command = Command::new("apt-get");
+    fn command(&self) -> Result<Command> {
         let folder = self.folder.display();
-        for option in [
+        let options = [
             format!("Dir::Etc::sourcelist={folder}/sources.list"),
             "Dir::Etc::sourceparts=/dev/null".to_owned(),
             format!("Dir::State::lists={folder}/lists"),
@@ -74,26 +74,23 @@ impl Apt {
             "Acquire::Retries=2".to_owned(),
             "Acquire::http::Timeout=20".to_owned(),
             "Acquire::https::Timeout=20".to_owned(),
-        ] {
-            command.args(["-o", &option]);
-        }
-        command.env("LC_ALL", "C").env("DEBIAN_FRONTEND", "noninteractive");
-        command
+        ];
+        let options = options.iter().flat_map(|option| ["-o", option]);
+        let sh = Shell::new()?;
+        Ok(cmd!(sh, "apt-get {options...}").env("LC_ALL", "C").env("DEBIAN_FRONTEND", "noninteractive").into())
     }
 
     fn download(&self, package: &Package, folder: &Path) -> Result<PathBuf> {
         let progress = Progress::spinner(format!("read the index of {}", package.suite));
         // `update` succeeds with a warning when the mirror does not answer, unless told otherwise.
-        process::stream(
-            self.command().args(["-o", "APT::Update::Error-Mode=any", "update"]),
-            self.verbose,
-            |_| Ok(()),
-        )?;
+        process::stream(self.command()?.args(["-o", "APT::Update::Error-Mode=any", "update"]), self.verbose, |_| {
+            Ok(())
+        })?;
         drop(progress);
 
         let progress = Progress::steps(format!("download {}", package.package), 100);
         let wanted = format!("{}={}", package.package, package.package_version);
-        process::stream(self.command().args(["download", &wanted]).current_dir(folder), self.verbose, |line| {
+        process::stream(self.command()?.args(["download", &wanted]).current_dir(folder), self.verbose, |line| {
             if let Some(percent) = percent(line) {
                 progress.set(percent);
             }
@@ -119,9 +116,8 @@ fn percent(line: &str) -> Option<u64> {
 fn extract(deb: &Path, member: &str, folder: &Path, verbose: bool) -> Result<PathBuf> {
     let name = Path::new(member).file_name().with_context(|| format!("{member:?} names no file"))?;
     let target = folder.join(name);
-    let mut command = Command::new("dpkg-deb");
-    command.arg("--fsys-tarfile").arg(deb);
-    let (running, output) = process::start_reader(&mut command, verbose)?;
+    let sh = Shell::new()?;
+    let (running, output) = process::start_reader(&cmd!(sh, "dpkg-deb --fsys-tarfile {deb}").into(), verbose)?;
     let mut archive = tar::Archive::new(output);
     let mut found = false;
     for entry in archive.entries().context("cannot read the package")? {

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{interrupt, process, series::git::Git};
+use crate::{git::Git, interrupt, process};
 
 /// The branch the import is on.
 pub const BRANCH: &str = "base";
@@ -125,7 +125,7 @@ pub fn import(
         "--quiet",
         "--depth=0",
     ]);
-    let (running, input) = process::start_writer(&mut command, verbose)?;
+    let (running, input) = process::start_writer(&command, verbose)?;
     let fed = write_commit(input, title, feed);
     match fed {
         Ok(count) => running.finish().map(|()| count),

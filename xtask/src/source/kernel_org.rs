@@ -6,9 +6,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use xshell::{Shell, cmd};
 
-use super::verify;
-use crate::{process, progress::Progress};
+use crate::{process, progress::Progress, source::verify};
 
 /// How long a connection may take, and how long a transfer may stand still, in seconds.
 const PATIENCE: &str = "20";
@@ -41,7 +41,7 @@ pub fn fetch(site: &Site, version: &str, sha256: Option<&str>, folder: &Path, ve
     let name = format!("linux-{}.tar.xz", version.strip_suffix(".0").unwrap_or(version));
     let top = format!("{}/v{major}.x", site.0);
 
-    let list = process::read(curl().args(["--silent", "--show-error", &format!("{top}/sha256sums.asc")]), verbose)?;
+    let list = process::read(curl()?.args(["--silent", "--show-error", &format!("{top}/sha256sums.asc")]), verbose)?;
     let published = published(&list, &name).with_context(|| format!("{top}/sha256sums.asc does not list {name}"))?;
     if sha256.is_some_and(|pinned| pinned != published) {
         bail!("{top}/sha256sums.asc gives {name} another SHA-256 ({published}) than patches/base.toml");
@@ -49,9 +49,9 @@ pub fn fetch(site: &Site, version: &str, sha256: Option<&str>, folder: &Path, ve
 
     let tarball = folder.join(&name);
     let progress = Progress::steps(format!("download {name}"), 100);
-    let mut command = curl();
+    let mut command = curl()?;
     command.args(["--progress-bar", "--output"]).arg(&tarball).arg(format!("{top}/{name}"));
-    process::stream(&mut command, verbose, |line| {
+    process::stream(&command, verbose, |line| {
         if let Some(percent) = percent(line) {
             progress.set(percent);
         }
@@ -62,11 +62,9 @@ pub fn fetch(site: &Site, version: &str, sha256: Option<&str>, folder: &Path, ve
     Ok(tarball)
 }
 
-fn curl() -> Command {
-    let mut command = Command::new("curl");
-    command.args(["--fail", "--location", "--connect-timeout", PATIENCE]);
-    command.args(["--speed-limit", "1", "--speed-time", PATIENCE]);
-    command
+fn curl() -> Result<Command> {
+    let sh = Shell::new()?;
+    Ok(cmd!(sh, "curl --fail --location --connect-timeout {PATIENCE} --speed-limit 1 --speed-time {PATIENCE}").into())
 }
 
 /// The hash of the file `name` in a list as `sha256sum` prints it.

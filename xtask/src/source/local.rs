@@ -8,17 +8,17 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{
-    Base,
-    import::{self, Files, Kind},
-    unpack, version,
-};
 use crate::{
     cache::{self, Key},
     ctx::Ctx,
     error::Failure,
     interrupt,
     progress::{self, Progress},
+    source::{
+        Base,
+        import::{self, Files, Kind},
+        unpack, version,
+    },
 };
 
 /// The base that is at `path`. A git tree is used where it is, at its `HEAD`; a tarball or a folder

@@ -17,9 +17,9 @@ use crate::{
     cache::{self, Key},
     ctx::Ctx,
     error::Failure,
+    git::Git,
     interrupt,
     progress::{self, Progress},
-    series::git::Git,
 };
 use spec::{Candidate, Other, Spec};
 

@@ -5,7 +5,7 @@ use std::{fmt, path::Path};
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 
-use crate::error::Failure;
+use crate::{error::Failure, reason::Reason};
 
 /// The content of `patches/base.toml`.
 #[derive(Clone, Debug, Deserialize)]
@@ -44,7 +44,7 @@ pub struct Conflict {
     /// The patch's name without number and ending.
     pub patch: String,
     /// What the kernel has, or lacks.
-    pub reason: String,
+    pub reason: Reason,
 }
 
 /// One place the base may come from.
@@ -95,8 +95,6 @@ impl Spec {
         ensure!(!spec.candidates.is_empty(), "it names no [[candidate]]");
         for other in &spec.others {
             ensure!(!other.candidates.is_empty(), "it names no [[other.candidate]] for {}", other.name);
-            let bare = other.conflicts.iter().find(|conflict| conflict.reason.trim().is_empty());
-            ensure!(bare.is_none(), "a [[other.conflict]] of {} has no reason", other.name);
         }
         for candidate in spec.candidates.iter().chain(spec.others.iter().flat_map(|other| &other.candidates)) {
             if let Some(sha256) = candidate.sha256() {
@@ -150,7 +148,7 @@ mod tests {
             (
                 "version = \"1\"\n[[candidate]]\nfrom = \"kernel.org\"\n[[other]]\nname = \"2\"\nversion = \"2\"\n\
                  candidate = [{ from = \"kernel.org\" }]\nconflict = [{ patch = \"a\", reason = \" \" }]",
-                "a [[other.conflict]] of 2 has no reason",
+                "this has no reason",
             ),
             ("version = \"1\"\n[[candidate]]\nfrom = \"ftp\"", "unknown variant `ftp`"),
             ("version = \"1\"\nbase = 2\ncandidate = []", "unknown field `base`"),

@@ -10,8 +10,11 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use tar::EntryType;
 
-use super::import::{Files, GitGone, Kind};
-use crate::{process, progress::Progress};
+use crate::{
+    process,
+    progress::Progress,
+    source::import::{Files, GitGone, Kind},
+};
 
 /// How a tarball is compressed, told from its first bytes and not from its name.
 fn decompressor(start: &[u8]) -> Option<&'static [&'static str]> {
@@ -40,7 +43,7 @@ pub fn feed(path: &Path, verbose: bool, files: &mut Files<'_>, progress: &Progre
     };
     let mut command = Command::new(decompressor[0]);
     command.args(&decompressor[1..]).arg(path);
-    let (running, output) = process::start_reader(&mut command, verbose)?;
+    let (running, output) = process::start_reader(&command, verbose)?;
     match feed_plain(output, files, progress) {
         Ok(()) => running.finish(),
         Err(error) if error.downcast_ref::<GitGone>().is_some() => Err(error),

@@ -1,14 +1,12 @@
 //! The suite's own program: built static, so that it is all a guest needs.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use loopfs_protocol::CaseInfo;
+use xshell::{Shell, cmd};
 
-use crate::{ctx::Ctx, kconfig::Flavour, process, progress::Progress};
+use crate::{ctx::Ctx, kernel::config::Flavour, process, progress::Progress};
 
 const PACKAGE: &str = "loopfs-selftests";
 const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -19,14 +17,16 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 ///
 /// When it does not compile; the error ends with what the compiler says.
 pub fn build(ctx: &Ctx) -> Result<PathBuf> {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(["build", "--profile", "guest", "--package", PACKAGE, "--bin", PACKAGE, "--target", TARGET]);
-    command.arg("--target-dir").arg(target_dir(ctx));
-    command.args(["--message-format", "json-render-diagnostics"]);
-    command.current_dir(ctx.root()).env("RUSTFLAGS", "-C target-feature=+crt-static");
+    let (sh, cargo, folder) = (process::shell_in(ctx.root())?, ctx.cargo(), target_dir(ctx));
+    let command = cmd!(
+        sh,
+        "{cargo} build --profile guest --package {PACKAGE} --bin {PACKAGE} --target {TARGET} --target-dir {folder}
+         --message-format json-render-diagnostics"
+    )
+    .env("RUSTFLAGS", "-C target-feature=+crt-static");
     let mut progress = None;
     let mut program = None;
-    process::stream(&mut command, ctx.verbose, |line| {
+    process::stream(&command.into(), ctx.verbose, |line| {
         match executable(line) {
             Some(path) => program = Some(path),
             // With nothing to compile there is nothing to show.
@@ -60,7 +60,8 @@ fn executable(line: &str) -> Option<PathBuf> {
 ///
 /// When the program does not run here or is not the suite.
 pub fn cases(program: &Path, flavour: Flavour, verbose: bool) -> Result<Vec<CaseInfo>> {
-    let json = process::read(Command::new(program).args(["list", "--json"]), verbose)?;
+    let sh = Shell::new()?;
+    let json = process::read(&cmd!(sh, "{program} list --json").into(), verbose)?;
     let mut cases: Vec<CaseInfo> =
         serde_json::from_str(&json).with_context(|| format!("`{} list --json` lists no cases", program.display()))?;
     cases.retain(|case| case.wants_clients() == (flavour == Flavour::Clients));

@@ -5,7 +5,8 @@ use std::{fs, path::Path};
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::outcome::{Outcome, TestResult};
+use crate::reason::Reason;
+use crate::suite::outcome::{Outcome, TestResult};
 
 /// Where the differences that are as they should be are written down.
 const FILE: &str = "ci/clients/differences.toml";
@@ -31,8 +32,8 @@ pub struct Differences {
 struct Difference {
     who: String,
     cases: Vec<String>,
-    says: String,
-    because: String,
+    says: Vec<String>,
+    because: Reason,
 }
 
 impl Differences {
@@ -48,9 +49,10 @@ impl Differences {
 
     fn parse(text: &str) -> Result<Self> {
         let differences: Self = toml::from_str(text).with_context(|| format!("cannot read {FILE}"))?;
-        for Difference { who, because, .. } in &differences.entries {
+        for Difference { who, says, .. } in &differences.entries {
             ensure!(COLUMNS.iter().any(|(known, _)| known == who), "{FILE}: no case runs as {who:?}");
-            ensure!(!because.trim().is_empty(), "{FILE}: a difference of {who} has no reason");
+            let specific = !says.is_empty() && says.iter().all(|words| !words.trim().is_empty());
+            ensure!(specific, "{FILE}: a difference of {who} accepts any failure; `says` has to name words of it");
         }
         Ok(differences)
     }
@@ -68,7 +70,7 @@ impl Differences {
             // What the kernel warns of, or what is left behind, is never expected.
             Outcome::Fail if result.splats.is_empty() && fails_as(result.message.as_deref(), &entry.says) => {
                 result.outcome = Outcome::Pass;
-                result.difference = Some(entry.because.clone());
+                result.difference = Some(entry.because.to_string());
             }
             Outcome::Pass => {
                 result.outcome = Outcome::Fail;
@@ -87,8 +89,10 @@ impl Differences {
     }
 }
 
-fn fails_as(message: Option<&str>, says: &str) -> bool {
-    message.is_some_and(|message| message.contains(says) && !message.contains(loopfs_protocol::AFTERWARDS))
+fn fails_as(message: Option<&str>, says: &[String]) -> bool {
+    message.is_some_and(|message| {
+        says.iter().any(|words| message.contains(words)) && !message.contains(loopfs_protocol::AFTERWARDS)
+    })
 }
 
 /// One case, with each driver.
@@ -174,8 +178,8 @@ mod tests {
 
     fn differences() -> Differences {
         Differences::parse(
-            "[[difference]]\nwho = 'userns'\ncases = ['mount']\nsays = 'not permitted'\nbecause = 'no mount'\n\
-             [[difference]]\nwho = 'stock-userns'\ncases = ['*']\nsays = ''\nbecause = 'no devices'\n",
+            "[[difference]]\nwho = 'userns'\ncases = ['mount']\nsays = ['not permitted']\nbecause = 'no mount'\n\
+             [[difference]]\nwho = 'stock-userns'\ncases = ['*']\nsays = ['denied', 'no such device']\nbecause = 'no devices'\n",
         )
         .unwrap()
     }
@@ -211,10 +215,12 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_of_nobody_or_without_a_reason_is_refused() {
-        for (who, because) in [("nobody", "x"), ("userns", " ")] {
-            let text = format!("[[difference]]\nwho = '{who}'\ncases = []\nsays = ''\nbecause = '{because}'");
-            assert!(Differences::parse(&text).is_err());
+    fn a_difference_of_nobody_or_of_any_failure_or_without_a_reason_is_refused() {
+        for (who, says, because) in
+            [("nobody", "'x'", "x"), ("userns", "'x'", " "), ("userns", "", "x"), ("userns", "''", "x")]
+        {
+            let text = format!("[[difference]]\nwho = '{who}'\ncases = []\nsays = [{says}]\nbecause = '{because}'");
+            assert!(Differences::parse(&text).is_err(), "{text}");
         }
     }
 
@@ -223,9 +229,9 @@ mod tests {
         let results = [
             judged("find/stock", Outcome::Pass, ""),
             judged("find/userns", Outcome::Pass, ""),
-            judged("find/stock-userns", Outcome::Fail, "x"),
+            judged("find/stock-userns", Outcome::Fail, "no such device"),
             judged("mount/userns", Outcome::Fail, "not permitted"),
-            judged("mount/stock-userns", Outcome::Fail, "y"),
+            judged("mount/stock-userns", Outcome::Fail, "denied"),
             judged("mount/root", Outcome::Fail, "broken"),
         ];
         let expected = "       host, stock        host, loopfs       container, stock   container, loopfs\n\

@@ -10,19 +10,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use loopfs_protocol::Missing;
 
-use super::{
-    deadline::Deadlines,
-    outcome::{Outcome, TestResult},
-    plan::Trial,
-    session::{Session, Stillborn, Stretch, boot_result, log_path},
-};
 use crate::{
-    ktap::Nested,
-    splat::Detector,
-    vm::{guest::Guest, machine::Machine, qemu::Qemu, snapshot::Snapshot},
+    guest::{machine::Machine, qemu::Qemu, running::Guest, snapshot::Snapshot},
+    suite::{
+        deadline::Deadlines,
+        ktap::Nested,
+        outcome::{Outcome, TestResult},
+        plan::Trial,
+        session::{Session, Stillborn, Stretch, boot_result, log_path},
+        splat::Detector,
+    },
 };
 
 /// What the guests of a run have in common.
@@ -112,7 +112,8 @@ impl Setup {
     pub fn start(&self, cpus: usize, snapshot: Option<&Snapshot>) -> Result<Session<'_>> {
         let machine = Machine { cpus, ..self.machine.clone() };
         let number = self.started.fetch_add(1, Ordering::Relaxed) + 1;
-        let guest = Guest::start(&self.qemu, &machine, snapshot, self.verbose)?;
+        let state = snapshot.map(Snapshot::feed).transpose().context("cannot make a socket for the guest's state")?;
+        let guest = Guest::start(&self.qemu, &machine, state.as_ref(), self.verbose)?;
         Session::new(guest, &log_path(&self.logs, number)?, &self.detector, &self.deadlines)
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use super::{comparison::Row, outcome::TestResult, report::Summary};
+use crate::suite::{comparison::Row, outcome::TestResult, report::Summary};
 
 /// All there is to know about a run.
 #[derive(Debug, Serialize)]

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use anyhow::{Context as _, Result};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use super::outcome::{Outcome, TestResult};
+use crate::suite::outcome::{Outcome, TestResult};
 
 /// Writes `results` to `file`.
 ///

@@ -5,12 +5,12 @@ use std::{os::fd::BorrowedFd, time::Duration};
 use anyhow::Result;
 use loopfs_protocol::{Command, Window};
 
-use super::{
+use crate::suite::{
     drive::Sink,
+    ktap::{self, Line},
     outcome::{Outcome, TestResult},
     session::{Session, Stillborn, Streams},
 };
-use crate::ktap::{self, Line};
 
 /// Where the program is in the guest.
 pub const PROGRAM: &str = "usr/bin/loopfs_test";
@@ -103,7 +103,6 @@ impl Report {
                     };
                     let mut result = TestResult::own(&format!("kselftest/{}", result.name), outcome, message);
                     result.output = std::mem::take(&mut output);
-                    result.reproduce = Some("cargo xtask test --kselftest".to_owned());
                     report.results.push(result);
                 }
                 Line::Diagnostic(text) => output.push(text.trim_start_matches(['#', ' ']).to_owned()),

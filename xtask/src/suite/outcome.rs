@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::splat::Splat;
+use crate::suite::splat::Splat;
 
 /// How one case ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// It did what it should, and the kernel was silent.
@@ -28,11 +28,6 @@ impl Outcome {
     /// Whether the run may still succeed.
     pub fn is_good(self) -> bool {
         matches!(self, Self::Pass | Self::Skip)
-    }
-
-    /// Whether it is the guest that failed, not a case in it.
-    pub fn is_guests_fault(self) -> bool {
-        matches!(self, Self::Crash | Self::Hang | Self::Lost)
     }
 }
 

@@ -30,6 +30,11 @@ pub fn select(cases: &[CaseInfo], filters: &[String]) -> Result<Vec<Trial>> {
         .iter()
         .flat_map(|case| case.who.iter().map(|who| Trial { case: case.clone(), who: who.clone() }))
         .collect();
+    // The whole name of a trial means that one, and not those that have it in theirs.
+    let is_whole = |filter: &String| all.iter().any(|trial| trial.id() == *filter);
+    let chooses = |filter: &String, trial: &Trial| {
+        if is_whole(filter) { trial.id() == *filter } else { chooses(filter, trial) }
+    };
     for filter in filters {
         if !all.iter().any(|trial| chooses(filter, trial)) {
             bail!(
@@ -38,7 +43,7 @@ pub fn select(cases: &[CaseInfo], filters: &[String]) -> Result<Vec<Trial>> {
         }
     }
     let chosen = |trial: &Trial| filters.is_empty() || filters.iter().any(|filter| chooses(filter, trial));
-    Ok(all.into_iter().filter(chosen).collect())
+    Ok(all.iter().filter(|trial| chosen(trial)).cloned().collect())
 }
 
 fn chooses(filter: &str, trial: &Trial) -> bool {
@@ -80,6 +85,14 @@ mod tests {
         assert_eq!(ids(&["ebusy"]), ["unlink_is_ebusy/root"]);
         assert_eq!(ids(&["U1"]), ["unlink_is_ebusy/root"]);
         assert_eq!(ids(&["works/userns", "U1"]), ["mount_works/userns", "unlink_is_ebusy/root"]);
+    }
+
+    #[test]
+    fn the_whole_name_of_a_trial_chooses_it_alone() {
+        let mut cases = cases();
+        cases[0].name = "no_unlink_is_ebusy".into();
+        let trials = select(&cases, &["unlink_is_ebusy/root".into()]).unwrap();
+        assert_eq!(trials.iter().map(Trial::id).collect::<Vec<_>>(), ["unlink_is_ebusy/root"]);
     }
 
     #[test]

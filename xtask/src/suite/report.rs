@@ -2,15 +2,16 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{
-    comparison::{self, Differences, Row},
-    drive::Sink,
-    outcome::{Outcome, TestResult},
-    plan::Trial,
-};
 use crate::{
     error::Failure,
+    process::quoted,
     progress::{self, Progress, seconds},
+    suite::{
+        comparison::{self, Differences, Row},
+        drive::Sink,
+        outcome::{Outcome, TestResult},
+        plan::Trial,
+    },
 };
 
 /// How many lines of a case's output and of its kernel log are shown, each; the rest is in the files.
@@ -55,6 +56,11 @@ impl Summary {
         format!("{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
     }
 
+    /// What an unsuccessful run ends with.
+    pub fn error(&self) -> String {
+        format!("{} of {} cases failed", self.failed, self.passed + self.failed + self.skipped)
+    }
+
     /// What of the failures the guests are to blame for, if anything.
     fn details(&self) -> Option<String> {
         let kinds = [(self.crashed, "crashed"), (self.hung, "hung"), (self.lost, "lost"), (self.not_run, "not run")];
@@ -90,8 +96,8 @@ pub struct Reporter {
 /// What a command that runs a case again starts with.
 #[derive(Clone, Debug)]
 pub struct Again {
-    /// Such as `cargo xtask test --config debug`.
-    pub command: String,
+    /// Its words, such as `cargo xtask test --config debug`.
+    pub command: Vec<String>,
     /// Where the consoles are recorded.
     pub logs: PathBuf,
 }
@@ -147,7 +153,7 @@ impl Reporter {
         self.bar = None;
         let bad: Vec<&TestResult> = self.results.iter().filter(|result| !result.outcome.is_good()).collect();
         if !bad.is_empty() {
-            progress::show("\nnot good:");
+            progress::show("\nfailures:");
             for result in bad {
                 progress::show(&format!("{:<8} {}", result.outcome, result.name));
             }
@@ -190,7 +196,7 @@ impl Reporter {
         show_lines("what it printed", &result.output);
         show_lines("the kernel log of it", &result.kernel_log);
         if let Some(command) = &result.reproduce {
-            progress::show(&format!("    again: {command}"));
+            progress::show(&format!("    to reproduce: {command}"));
         }
     }
 }
@@ -224,11 +230,11 @@ impl Sink for Reporter {
         if let Some(differences) = &self.differences {
             differences.judge(&mut result);
         }
-        if !result.spec.is_empty() {
-            result.reproduce = Some(format!("{} {}", self.again.command, result.name));
-            if let Some(bar) = &self.bar {
-                bar.add(1);
-            }
+        // What covers no line of the contract is not a case of the suite, and has no name to filter by.
+        let case = (!result.spec.is_empty()).then_some(&result.name);
+        result.reproduce = Some(quoted(self.again.command.iter().chain(case)));
+        if let (Some(_), Some(bar)) = (case, &self.bar) {
+            bar.add(1);
         }
         self.tell(&result);
         self.summary.add(result.outcome);

@@ -12,17 +12,17 @@ use std::{
 use anyhow::{Context as _, Result};
 use loopfs_protocol::{Clock, Command, Event, Marker, Missing, Window};
 
-use super::{
-    deadline::Deadlines,
-    outcome::{Outcome, TestResult},
-    plan::Trial,
-};
 use crate::{
-    ktap::{self, Collector},
-    splat::{Detector, Splat},
-    vm::{
+    guest::{
         console::{Console, Excerpt, demangled, message},
-        guest::{Ending, Guest, Input},
+        running::{Ending, Guest, Input},
+    },
+    suite::{
+        deadline::Deadlines,
+        ktap::{self, Collector},
+        outcome::{Outcome, TestResult},
+        plan::Trial,
+        splat::{Detector, Splat},
     },
 };
 
@@ -50,10 +50,6 @@ impl Stretch {
     /// What of it must not be there.
     pub fn splats(&self) -> &[Splat] {
         &self.splats
-    }
-
-    fn is_fatal(&self) -> bool {
-        self.splats.iter().any(|splat| splat.fatal)
     }
 
     fn panic(&self) -> Option<&Splat> {
@@ -283,7 +279,7 @@ impl<'run> Session<'run> {
         match end {
             None => {
                 let during = std::mem::take(&mut self.now);
-                alive &= !during.is_fatal();
+                alive &= during.panic().is_none();
                 during.add_to(&mut result);
                 if stuck {
                     self.last_words(&mut result)?;

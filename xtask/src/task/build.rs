@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 
-use super::Task;
 use crate::{
     ctx::Ctx,
-    kconfig::Flavour,
-    kernel::patched::{Order, build_patched},
+    kernel::config::Flavour,
+    prepare::patched_kernel::{Order, build_patched},
     suite::binary,
+    task::Task,
 };
 
 /// Builds the kernel with the series and prints where it is

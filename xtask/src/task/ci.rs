@@ -8,12 +8,12 @@ use std::{
 use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 
-use super::Task;
 use crate::{
     ctx::Ctx,
     error::Failure,
     interrupt, process,
     progress::{say, seconds},
+    task::Task,
 };
 
 /// Runs what CI runs besides the default suite: format, lints, host tests, the series, the debug kernel, real clients

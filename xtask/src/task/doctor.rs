@@ -3,11 +3,12 @@
 use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 
-use super::Task;
 use crate::{
     ctx::Ctx,
     error::Failure,
+    git::Git,
     source,
+    task::Task,
     toolchain::{
         self, install,
         machine::Machine,
@@ -31,7 +32,9 @@ impl Task for Doctor {
         let machine = Machine::this(ctx.verbose);
         // The kernel is asked if it is here and git is: without, there is still something to tell.
         let base = source::cached(ctx).ok().flatten();
-        let minimum = base.and_then(|base| Minimum::of_base(&base, ctx.verbose).ok()).unwrap_or_default();
+        let ask =
+            |base: source::Base| Minimum::of_commit(&Git::new(&base.repo, ctx.verbose), &base.commit, ctx.verbose);
+        let minimum = base.and_then(|base| ask(base).ok()).unwrap_or_default();
         let required = [Purpose::Source, Purpose::Build, Purpose::Guest];
         if self.fix {
             install::ensure(ctx, &required, minimum)?;

@@ -8,25 +8,26 @@ use std::{
 use anyhow::{Result, anyhow};
 use loopfs_protocol::Command;
 
-use super::{Task, guest_options::GuestOptions};
 use crate::{
     ctx::Ctx,
     error::Failure,
-    kconfig::Flavour,
+    guest::{
+        initramfs::{INIT, Initramfs},
+        programs,
+        running::Guest,
+    },
+    kernel::config::Flavour,
+    prepare::guest::GuestOptions,
     progress,
-    splat::Detector,
     suite::{
         binary,
         deadline::Deadlines,
         outcome::TestResult,
         session::{Session, Stillborn, log_path},
+        splat::Detector,
+        terminal::Terminal,
     },
-    terminal::Terminal,
-    vm::{
-        guest::Guest,
-        initramfs::{INIT, Initramfs},
-        programs,
-    },
+    task::Task,
 };
 
 /// Boots the patched kernel: a tour of loopfs and then a shell, or one command
@@ -40,11 +41,12 @@ pub struct Run {
     /// In a guest with Debian's own programs and container managers; short for --config clients.
     #[arg(long, conflicts_with = "config")]
     clients: bool,
-    #[command(flatten)]
-    guest: GuestOptions,
     /// Run this in the guest; its input, output, errors and exit code are passed on.
     #[arg(last = true, value_name = "CMD")]
     command: Vec<String>,
+    // Last: what follows would stand under its heading.
+    #[command(flatten)]
+    guest: GuestOptions,
 }
 
 impl Task for Run {

@@ -1,44 +1,36 @@
 //! `cargo xtask test`: the suite, in guests.
 
 use std::{
-    panic::resume_unwind,
     path::{Path, PathBuf},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize},
-    },
-    thread,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    sync::{Mutex, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, Result, anyhow};
 use loopfs_protocol::{CaseInfo, Missing};
 
-use super::{
-    Task,
-    guest_options::{GuestOptions, Prepared},
-};
 use crate::{
     ctx::Ctx,
     error::Failure,
-    kconfig::Flavour,
-    kernel::{patched::Order, selftest},
+    guest::initramfs::Initramfs,
+    kernel::config::Flavour,
+    prepare::{
+        guest::{GuestOptions, Prepared},
+        patched_kernel::Order,
+        selftest,
+    },
     progress::{self, seconds},
-    splat::Detector,
     suite::{
         binary,
         comparison::Differences,
-        deadline::Deadlines,
-        drive::{Setup, in_a_guest_each, in_one_guest},
+        drive::Setup,
         json, junit, kselftest,
-        plan::{Trial, select, shuffle},
+        plan::{Trial, select},
         report::{Again, Reporter},
+        schedule::{Isolate, Schedule},
     },
-    vm::initramfs::Initramfs,
+    task::{Task, reproduce},
 };
-
-/// How many cases take longer than a boot.
-const WORTH_A_GUEST: usize = 16;
 
 /// How many times the deadline of a case the kernel tree's self-test may take, which has dozens of them.
 const PATIENCE: u32 = 30;
@@ -81,8 +73,6 @@ pub struct Test {
     /// Write all that is known about the run to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    #[command(flatten)]
-    guest: GuestOptions,
     /// Run the self-test of loopfs that is in the kernel's tree, in place of the suite.
     #[arg(long, conflicts_with_all = ["filter", "isolate", "jobs", "list", "repeat", "until_fail", "shuffle", "skip_unmet"])]
     kselftest: bool,
@@ -92,20 +82,9 @@ pub struct Test {
     /// Multiply every deadline by this.
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = positive)]
     timeout_scale: f64,
-}
-
-/// What keeps cases apart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Isolate {
-    /// One guest; each case has its own processes and namespaces.
-    #[default]
-    Process,
-    /// A guest for each case, all from one snapshot.
-    Vm,
-}
-
-fn host_cpus() -> usize {
-    thread::available_parallelism().map_or(1, std::num::NonZero::get)
+    // Last: what follows would stand under its heading.
+    #[command(flatten)]
+    guest: GuestOptions,
 }
 
 fn positive(text: &str) -> Result<f64, String> {
@@ -120,13 +99,13 @@ impl Task for Test {
         let program = self.guest.suite(ctx)?;
         let cases = binary::cases(&program, self.flavour(), ctx.verbose)?;
         if self.list {
-            list(&select(&cases, &self.filter).context(Failure::Environment)?);
+            list(&select(&cases, &self.filter).context(Failure::Usage)?);
             return Ok(());
         }
         if self.kselftest {
             return self.run_kselftest(ctx, &program, &cases);
         }
-        let trials = select(&cases, &self.filter).context(Failure::Environment)?;
+        let trials = select(&cases, &self.filter).context(Failure::Usage)?;
         let (guest, told) = self.guest.prepare(ctx, self.flavour(), &Initramfs::new(&program), &cases)?;
         progress::say(&told);
         let setup = self.setup(ctx, guest)?;
@@ -135,12 +114,12 @@ impl Task for Test {
         if let Some(seed) = seed {
             progress::say(&format!("order: shuffled, --shuffle={seed} gives it again"));
         }
-        let mut reporter = Reporter::new(self.total(trials.len()), self.until_fail, self.again(&setup));
+        let mut reporter = Reporter::new(self.total(trials.len()), self.until_fail, Self::again(&setup));
         if self.flavour() == Flavour::Clients {
             reporter = reporter.comparing(Differences::read(ctx.root())?);
         }
         let reporter = Mutex::new(reporter);
-        self.drive(&setup, trials, seed, &reporter)?;
+        self.schedule(seed).run(&setup, trials, &reporter)?;
         self.conclude(&setup, seed, reporter.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -155,8 +134,7 @@ impl Test {
         progress::say(&told);
         guest.machine.with_streams = true;
         let setup = self.setup(ctx, guest)?;
-        let again = Again { command: self.again(&setup).command + " --kselftest", logs: setup.logs.clone() };
-        let mut reporter = Reporter::new(None, false, again);
+        let mut reporter = Reporter::new(None, false, Self::again(&setup));
         let mut session = setup.start(self.guest.cpus().unwrap_or(1), None)?;
         kselftest::run(&mut session, setup.deadlines.case(Duration::ZERO, PATIENCE), &mut reporter)?;
         self.conclude(&setup, None, reporter)
@@ -186,7 +164,7 @@ impl Test {
         reporter.close();
         match summary.failure() {
             None => Ok(()),
-            Some(failure) => Err(anyhow!("see above").context(failure)),
+            Some(failure) => Err(anyhow!("{}", summary.error()).context(failure)),
         }
     }
 
@@ -195,115 +173,34 @@ impl Test {
     }
 
     fn setup(&self, ctx: &Ctx, guest: Prepared) -> Result<Setup> {
-        let debug = self.flavour() == Flavour::Debug;
-        let scale = if guest.machine.gdb.is_some() { 1e6 } else { self.timeout_scale };
-        let deadlines = Deadlines::new(scale, debug);
-        let run = deadlines.run(self.rounds().try_into().ok());
+        let missing = match (self.skip_unmet, self.flavour()) {
+            (true, _) => Missing::Skip,
+            (false, Flavour::Debug) => Missing::Fail,
+            (false, _) => Missing::FailUnlessDebugOnly,
+        };
+        let setup = guest.setup(ctx, self.flavour(), self.timeout_scale, self.rounds(), missing)?;
+        let deadlines = &setup.deadlines;
         let told = format!(
             "deadlines: {} to boot, {} and more for a case, {} for the run",
             seconds(deadlines.boot()),
             seconds(deadlines.case(Duration::ZERO, 1)),
-            run.map_or_else(|| "none".to_owned(), seconds),
+            deadlines.run(self.rounds().try_into().ok()).map_or_else(|| "none".to_owned(), seconds),
         );
-        progress::say(if guest.machine.gdb.is_some() { "deadlines: none, because of the debugger" } else { &told });
-        Ok(Setup {
-            qemu: guest.qemu,
-            machine: guest.machine,
-            detector: Detector::from_file(&ctx.root().join("ci/splats.toml"))?,
-            until: run.map(|run| Instant::now() + run),
-            deadlines,
-            missing: match (self.skip_unmet, debug) {
-                (true, _) => Missing::Skip,
-                (false, true) => Missing::Fail,
-                (false, false) => Missing::FailUnlessDebugOnly,
-            },
-            debug,
-            logs: guest.logs,
-            started: AtomicUsize::new(0),
-            kunit_told: AtomicBool::new(false),
-            verbose: ctx.verbose,
-        })
+        progress::say(if self.guest.has_debugger() { "deadlines: none, because of the debugger" } else { &told });
+        Ok(setup)
     }
 
-    /// Runs the trials in as many guests as their needs for CPUs make it.
-    fn drive(&self, setup: &Setup, trials: Vec<Trial>, seed: Option<u64>, reporter: &Mutex<Reporter>) -> Result<()> {
-        let shares = self.by_cpus(trials).into_iter().map(|(cpus, trials)| {
-            let jobs = self.jobs(cpus, trials.len());
-            (0..jobs).map(|job| (cpus, trials.iter().skip(job).step_by(jobs).cloned().collect())).collect()
-        });
-        let groups: Vec<Vec<(usize, Vec<Trial>)>> = shares.collect();
-        // Cases mostly wait for grace periods, so that guests with one CPU and with two get along on few CPUs. What
-        // the debugging costs is CPU time; the same for a guest for each case, which boots and does not wait.
-        if setup.debug || self.isolate == Isolate::Vm || self.jobs.is_some() {
-            groups.into_iter().try_for_each(|group| self.drive_side_by_side(setup, group, seed, reporter))
-        } else {
-            self.drive_side_by_side(setup, groups.into_iter().flatten().collect(), seed, reporter)
+    fn schedule(&self, seed: Option<u64>) -> Schedule {
+        Schedule {
+            isolate: self.isolate,
+            jobs: self.jobs.map(usize::from),
+            cpus: self.guest.cpus(),
+            rounds: self.rounds(),
+            until_fail: self.until_fail,
+            seed,
+            debugger: self.guest.has_debugger(),
+            ..Schedule::default()
         }
-    }
-
-    /// Runs each share of the trials in a guest of as many CPUs, at the same time.
-    fn drive_side_by_side(
-        &self,
-        setup: &Setup,
-        shares: Vec<(usize, Vec<Trial>)>,
-        seed: Option<u64>,
-        reporter: &Mutex<Reporter>,
-    ) -> Result<()> {
-        // Every thread starts its guests itself and lives longer than they do: a guest ends with the thread.
-        thread::scope(|scope| {
-            let jobs: Vec<_> = shares
-                .into_iter()
-                .map(|(cpus, share)| scope.spawn(move || self.drive_share(setup, cpus, &share, seed, reporter)))
-                .collect();
-            let ended = jobs.into_iter().map(|job| job.join().unwrap_or_else(|panic| resume_unwind(panic)));
-            // All of them are waited for, and the first error is told.
-            ended.collect::<Vec<_>>().into_iter().collect()
-        })
-    }
-
-    /// Runs a share of the trials, one after the other.
-    fn drive_share(
-        &self,
-        setup: &Setup,
-        cpus: usize,
-        share: &[Trial],
-        seed: Option<u64>,
-        mut reporter: &Mutex<Reporter>,
-    ) -> Result<()> {
-        let rounds = (0..self.rounds()).map(|round| {
-            let mut trials = share.to_vec();
-            if let Some(seed) = seed {
-                shuffle(&mut trials, seed, round);
-            }
-            trials
-        });
-        match self.isolate {
-            Isolate::Process => in_one_guest(setup, cpus, rounds, &mut reporter),
-            Isolate::Vm => in_a_guest_each(setup, cpus, rounds, &mut reporter),
-        }
-    }
-
-    /// How many guests of `cpus` CPUs share `trials` trials.
-    fn jobs(&self, cpus: usize, trials: usize) -> usize {
-        match self.jobs {
-            _ if self.guest.has_debugger() => 1,
-            Some(jobs) => usize::from(jobs).min(trials),
-            // More CPUs than the host's would wait for each other, and a guest for a few cases is not worth its boot.
-            None => (host_cpus() / cpus).min(trials / WORTH_A_GUEST).max(1),
-        }
-    }
-
-    /// A guest with one CPU boots faster; those cases that race get one with two.
-    fn by_cpus(&self, trials: Vec<Trial>) -> Vec<(usize, Vec<Trial>)> {
-        // Also on a host with one CPU: TCG takes turns then, and the cases can run.
-        let most = self.guest.cpus().unwrap_or(2);
-        let (smp, single): (Vec<_>, Vec<_>) = trials.into_iter().partition(|trial| trial.case.wants_smp());
-        // Repeating until a failure has no end, so that a second guest would never come.
-        if self.guest.cpus().is_some() || self.until_fail || single.is_empty() {
-            let cpus = if smp.is_empty() { self.guest.cpus().unwrap_or(1) } else { most };
-            return vec![(cpus, single.into_iter().chain(smp).collect())];
-        }
-        [(1, single), (most, smp)].into_iter().filter(|(_, trials)| !trials.is_empty()).collect()
     }
 
     fn rounds(&self) -> u64 {
@@ -324,20 +221,15 @@ impl Test {
         })
     }
 
-    fn again(&self, setup: &Setup) -> Again {
-        let mut command = "cargo xtask test".to_owned();
-        match self.flavour() {
-            Flavour::Default => {}
-            Flavour::Clients => command.push_str(" --clients"),
-            other => command.push_str(&format!(" --config {other}")),
-        }
-        if self.isolate == Isolate::Vm {
-            command.push_str(" --isolate vm");
-        }
-        command.push_str(&self.guest.as_words());
+    fn again(setup: &Setup) -> Again {
+        let mut command: Vec<String> = ["cargo", "xtask", "test"].map(str::to_owned).into();
+        command.extend(reproduce::options::<Self>("test", &NOT_REPEATED, std::env::args_os()));
         Again { command, logs: setup.logs.clone() }
     }
 }
+
+/// Options that choose cases, or decide what happens to the results: a command that runs one case again has none.
+const NOT_REPEATED: [&str; 8] = ["filter", "jobs", "list", "repeat", "until_fail", "shuffle", "junit", "json"];
 
 fn list(trials: &[Trial]) {
     let mut cases: Vec<(&CaseInfo, Vec<&str>)> = Vec::new();

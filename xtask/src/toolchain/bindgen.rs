@@ -6,9 +6,15 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use xshell::cmd;
 
-use super::{machine::Machine, version::Version};
-use crate::{cache, ctx::Ctx, process, progress::Progress};
+use crate::{
+    cache,
+    ctx::Ctx,
+    process,
+    progress::Progress,
+    toolchain::{machine::Machine, version::Version},
+};
 
 /// The version that is built: the first that reads the headers of libclang 22.
 pub const VERSION: &str = "0.72.1";
@@ -46,14 +52,12 @@ pub fn build(ctx: &Ctx) -> Result<()> {
     cache::entry(&folder(ctx.cache()), &entry(), &what, |half| {
         let progress = Progress::spinner(format!("build {what}"));
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut command = Command::new(cargo);
-        command
-            .args(["install", "--locked", "bindgen-cli", "--version", VERSION, "--root"])
-            .arg(half)
-            .arg("--target-dir")
-            .arg(half.join("target"))
-            .current_dir(ctx.cache());
-        process::stream(&mut command, ctx.verbose, |line| {
+        let (sh, target) = (process::shell_in(ctx.cache())?, half.join("target"));
+        let command = Command::from(cmd!(
+            sh,
+            "{cargo} install --locked bindgen-cli --version {VERSION} --root {half} --target-dir {target}"
+        ));
+        process::stream(&command, ctx.verbose, |line| {
             progress.detail(line.trim());
             Ok(())
         })

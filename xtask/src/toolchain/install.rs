@@ -3,21 +3,22 @@
 use std::{collections::BTreeSet, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, anyhow};
+use xshell::{Shell, cmd};
 
-use super::{
-    bindgen,
-    machine::Machine,
-    needs::{Finding, Need, Purpose},
-    packages::{self, Line},
-    survey,
-    version::Minimum,
-};
 use crate::{
     cache::Lock,
     ctx::Ctx,
     error::Failure,
     process,
     progress::{self, Progress},
+    toolchain::{
+        bindgen,
+        machine::Machine,
+        needs::{Finding, Need, Purpose},
+        packages::{self, Line},
+        survey,
+        version::Minimum,
+    },
 };
 
 /// Makes sure that everything for `purposes` is there, and installs what is not, each with a line
@@ -195,7 +196,7 @@ impl<'a> Apt<'a> {
         let mut command = self.command();
         command.args(["install", "--no-install-recommends"]).args(&packages);
         // dpkg, once it has begun, must not be cut off: Ctrl-C takes effect when it is done.
-        process::stream_unbroken(&mut command, self.machine.verbose, |line| {
+        process::stream_unbroken(&command, self.machine.verbose, |line| {
             if let Some(packages) = new_packages(line) {
                 progress.set_total(packages * STEPS.len() as u64);
             }
@@ -227,9 +228,9 @@ impl<'a> Apt<'a> {
     }
 
     fn has(&self, package: &str) -> bool {
-        let mut command = Command::new(&self.apt_cache);
-        command.args(["--no-all-versions", "show", package]).env("LC_ALL", "C");
-        process::read(&mut command, self.machine.verbose).is_ok_and(|shown| !shown.is_empty())
+        let (Ok(sh), apt_cache) = (Shell::new(), &self.apt_cache) else { return false };
+        let show = cmd!(sh, "{apt_cache} --no-all-versions show {package}").env("LC_ALL", "C");
+        process::read(&show.into(), self.machine.verbose).is_ok_and(|shown| !shown.is_empty())
     }
 }
 

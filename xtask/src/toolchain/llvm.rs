@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-use super::{machine::Machine, version::Version};
+use crate::toolchain::{machine::Machine, version::Version};
 
 /// The tools beside clang that a kernel build calls when it is told `LLVM=`.
 const COMPANIONS: &[&str] =

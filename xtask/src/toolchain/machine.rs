@@ -3,11 +3,10 @@
 use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::Command,
 };
+use xshell::{Shell, cmd};
 
-use super::version::Version;
-use crate::process;
+use crate::{process, toolchain::version::Version};
 
 /// Where to look for tools, and as whom. A test has one of its own, with tools that are scripts.
 #[derive(Clone, Debug)]
@@ -46,7 +45,8 @@ impl Machine {
 
     /// What `program` prints first when run with `args`; nothing if it fails.
     pub fn ask(&self, program: &Path, args: &[&str]) -> Option<String> {
-        process::read(Command::new(program).args(args).env("LC_ALL", "C"), self.verbose).ok()
+        let sh = Shell::new().ok()?;
+        process::read(&cmd!(sh, "{program} {args...}").env("LC_ALL", "C").into(), self.verbose).ok()
     }
 
     /// The version `program` gives.

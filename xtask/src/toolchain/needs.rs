@@ -5,12 +5,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
+use crate::toolchain::{
     bindgen, llvm,
     machine::Machine,
     rust,
     version::{Minimum, Version},
 };
+
+/// The oldest QEMU the guest was tried with: Debian 12's.
+pub const OLDEST_QEMU: Version = Version([7, 2, 0]);
 
 /// What something is needed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,8 +174,7 @@ pub fn all(minimum: Minimum) -> Vec<Need> {
         compiler("clang", minimum.llvm, Kind::Llvm),
         compiler("rustc", minimum.rustc, Kind::Rust),
         compiler("bindgen", minimum.bindgen, Kind::Bindgen),
-        // The first with a usable microvm and PVH loader in Debian 12.
-        program("qemu-system-x86_64", Purpose::Guest, Some([7, 0, 0]), "qemu-system-x86"),
+        program("qemu-system-x86_64", Purpose::Guest, Some(OLDEST_QEMU.0), "qemu-system-x86"),
         program("perl", Purpose::Verify, None, "perl"),
         program("python3", Purpose::Verify, Some([3, 9, 0]), "python3"),
         program("sparse", Purpose::Verify, Some([0, 6, 4]), "sparse"),

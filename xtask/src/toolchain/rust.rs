@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
-use super::{machine::Machine, version::Version};
+use crate::toolchain::{machine::Machine, version::Version};
 
 /// A compiler and the source that belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq)]

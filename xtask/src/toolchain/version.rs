@@ -1,10 +1,11 @@
 //! Versions of tools, and the least ones the kernel accepts.
 
-use std::{fmt, fs, path::Path, process::Command, str::FromStr};
+use std::{fmt, fs, path::Path, str::FromStr};
 
 use anyhow::{Context as _, Result};
+use xshell::{Shell, cmd};
 
-use crate::{process, series::git::Git, source::Base};
+use crate::{git::Git, process};
 
 /// A version of up to three numbers; missing ones are 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,21 +72,16 @@ impl Minimum {
         Self::of_script(&text, verbose)
     }
 
-    /// What the kernel at the commit `base` wants, as [`Minimum::of_tree`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Minimum::of_tree`].
-    pub fn of_base(base: &Base, verbose: bool) -> Result<Self> {
-        let text = Git::new(&base.repo, verbose).read(["show", &format!("{}:{SCRIPT}", base.commit)])?;
-        Self::of_script(&text, verbose)
+    /// What the kernel at the commit `commit` of `git` wants, as [`Minimum::of_tree`].
+    pub fn of_commit(git: &Git, commit: &str, verbose: bool) -> Result<Self> {
+        Self::of_script(&git.read(["show", &format!("{commit}:{SCRIPT}")])?, verbose)
     }
 
     fn of_script(text: &str, verbose: bool) -> Result<Self> {
+        let sh = Shell::new()?;
         let ask = |tool: &str| {
-            let mut command = Command::new("sh");
-            command.args(["-s", tool]).env("ARCH", "x86").env("SRCARCH", "x86");
-            let printed = String::from_utf8(process::feed(&mut command, text.as_bytes(), verbose)?)?;
+            let command = cmd!(sh, "sh -s {tool}").env("ARCH", "x86").env("SRCARCH", "x86");
+            let printed = String::from_utf8(process::feed(&command.into(), text.as_bytes(), verbose)?)?;
             printed.trim().parse().with_context(|| format!("{SCRIPT} says {printed:?} of {tool}"))
         };
         Ok(Self { llvm: ask("llvm")?, rustc: ask("rustc")?, bindgen: ask("bindgen")? })

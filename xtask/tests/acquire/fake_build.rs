@@ -2,13 +2,14 @@
 
 use std::fs;
 
+use crate::scene::Scene;
 use xtask::{
-    kconfig::{Flavour, Wanted},
-    kernel::{self, Built, Request},
+    kernel::{
+        self, Built, Request,
+        config::{Flavour, Wanted},
+    },
     toolchain::{Toolchain, version::Minimum},
 };
-
-use crate::scene::Scene;
 
 /// A make that takes `KCONFIG_ALLCONFIG` as the configuration and does `$SCENE/compile` for vmlinux.
 const MAKE: &str = r#"

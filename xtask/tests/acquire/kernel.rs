@@ -2,12 +2,11 @@
 
 use std::{fs, path::PathBuf, sync::Barrier};
 
-use xtask::error::Failure;
-
 use crate::{
     fake_build::{COMPILES, build, scene},
     scene::{Scene, outcome},
 };
+use xtask::error::Failure;
 
 fn targets(scene: &Scene) -> Vec<String> {
     fs::read_to_string(scene.path("targets")).unwrap_or_default().lines().map(str::to_owned).collect()

@@ -2,18 +2,17 @@
 
 use std::fs;
 
+use crate::lab::{LOOP_C, Lab};
 use xtask::{
     error::Failure,
     series::{
         apply::{self, Input, Rejected, Why},
-        bases::{self, Candidate},
+        other_bases::{self, Candidate},
         scratch::Scratch,
         status,
     },
     source::spec::Conflict,
 };
-
-use crate::lab::{LOOP_C, Lab};
 
 fn inputs(lab: &Lab) -> Vec<Input> {
     lab.patches()
@@ -140,19 +139,19 @@ fn a_patch_behind_one_that_conflicts_is_judged_by_its_own_changes() {
         base: Ok(next.clone()),
         known: known
             .iter()
-            .map(|patch| Conflict { patch: (*patch).to_owned(), reason: "it says deux".to_owned() })
+            .map(|patch| Conflict { patch: (*patch).to_owned(), reason: "it says deux".to_owned().try_into().unwrap() })
             .collect(),
     };
-    let meet = |known: &[&str]| bases::meet(&lab.ctx, &lab.base, [candidate(known)]).unwrap();
+    let meet = |known: &[&str]| other_bases::meet(&lab.ctx, &lab.base, [candidate(known)]).unwrap();
     let meetings = meet(&[]);
     let text = meetings[0].to_string();
     assert!(text.starts_with("next (Linux 7.3.4): 2 patches apply, 0 by a three-way merge, 1 do not"), "{text}");
     assert!(text.contains("conflicts  0001-loop-two.patch\n") && text.contains("`@@ -1,6 +1,6 @@`"), "{text}");
-    assert_eq!(bases::failure(&meetings), Some(Failure::Series));
+    assert_eq!(other_bases::failure(&meetings), Some(Failure::Series));
 
     let meetings = meet(&["loop-two"]);
     assert!(meetings[0].to_string().contains("0001-loop-two.patch\n    it says deux"), "{}", meetings[0]);
-    assert_eq!(bases::failure(&meetings), None);
+    assert_eq!(other_bases::failure(&meetings), None);
     let meetings = meet(&["loop-two", "loop-nine"]);
     assert_eq!(meetings[0].faults, ["patches/base.toml: loop-nine goes onto next now: take its conflict out"]);
 }
@@ -163,13 +162,13 @@ fn a_base_that_cannot_be_had_is_told_and_the_others_are_tried() {
     let missing = Err(anyhow::anyhow!("no source of Linux 7.2.12 can be had"));
     let others = [("7.2", missing), ("7.3.4", Ok(lab.base.clone()))];
     let others = others.map(|(name, base)| Candidate { name: name.to_owned(), base, known: Vec::new() });
-    let meetings = bases::meet(&lab.ctx, &lab.base, others).unwrap();
+    let meetings = other_bases::meet(&lab.ctx, &lab.base, others).unwrap();
     assert!(
         meetings[0].to_string().contains("7.2: cannot be had here\n  no source of Linux 7.2.12"),
         "{}",
         meetings[0]
     );
     assert!(meetings[1].to_string().contains("4 patches apply, 0 by"), "{}", meetings[1]);
-    assert_eq!(bases::failure(&meetings), Some(Failure::Environment));
-    assert_eq!(bases::failure(&meetings[1..]), None);
+    assert_eq!(other_bases::failure(&meetings), Some(Failure::Environment));
+    assert_eq!(other_bases::failure(&meetings[1..]), None);
 }

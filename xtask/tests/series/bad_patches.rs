@@ -2,12 +2,11 @@
 
 use std::fs;
 
+use crate::lab::{DRIVER, LOOP_C, Lab};
 use xtask::{
     error::Failure,
     series::{status, tree},
 };
-
-use crate::lab::{DRIVER, LOOP_C, Lab};
 
 /// The class that `series status` gives the patch `name`, after checking that nothing takes the series.
 fn class(lab: &Lab, name: &str) -> String {

@@ -1,8 +1,7 @@
 //! Commits become files.
 
-use xtask::{error::Failure, series::import};
-
 use crate::lab::{DRIVER, LOOP_C, Lab, OUR_DRIVER};
+use xtask::{error::Failure, series::import};
 
 #[test]
 fn a_series_becomes_numbered_patches_and_mirrored_rust_files() {

@@ -9,9 +9,9 @@ use std::{
 use tempfile::TempDir;
 use xtask::{
     ctx::Ctx,
+    git::Git,
     series::{
         check::{self, Report},
-        git::Git,
         import,
         refresh::{self, Options},
     },

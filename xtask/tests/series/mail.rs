@@ -7,21 +7,18 @@ use std::{
     process::Command,
 };
 
+use crate::lab::{DRIVER, Lab, write};
 use clap::ValueEnum as _;
 use xtask::{
     error::Failure,
-    series::{
-        evidence,
-        mail::{
-            self, Order, Written,
-            gate::Gate,
-            people::{People, Person},
-        },
+    mail::{
+        self, Order, Written,
+        gate::Gate,
+        people::{People, Person},
     },
     source::Base,
+    verify::evidence,
 };
-
-use crate::lab::{DRIVER, Lab, write};
 
 const COVER: &str = "loop: private devices\n\nWhat it is for — and why.\n";
 const EXCEPTION: &str =
@@ -188,7 +185,7 @@ fn a_series_that_was_not_verified_is_not_mailed() {
     lab.save();
     let error = refusal(&lab, &order(&lab));
     assert!(error.contains("verified     CLOSED"), "{error}");
-    assert!(error.contains("not verified since they were changed"), "{error}");
+    assert!(error.contains("not verified as they are now"), "{error}");
     fs::remove_file(lab.ctx.root().join("patches/evidence.txt")).unwrap();
     lab.save();
     assert!(refusal(&lab, &order(&lab)).contains("never verified"));

@@ -2,16 +2,15 @@
 
 use std::fs;
 
+use crate::lab::{DRIVER, LOOP_C, Lab, OUR_DRIVER, write};
 use xtask::{
     error::Failure,
+    git::Git,
     series::{
-        git::Git,
         refresh::{self, Options, Prefer},
         tree,
     },
 };
-
-use crate::lab::{DRIVER, LOOP_C, Lab, OUR_DRIVER, write};
 
 fn options() -> Options {
     Options::default()

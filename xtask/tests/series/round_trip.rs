@@ -1,9 +1,8 @@
 //! Properties of import and export over made-up series.
 
+use crate::lab::{Lab, write};
 use proptest::prelude::*;
 use xtask::{error::Failure, series::import};
-
-use crate::lab::{Lab, write};
 
 /// One commit: its subject, its message, its note and which lines of which file it replaces.
 #[derive(Clone, Debug)]

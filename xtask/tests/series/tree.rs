@@ -2,15 +2,12 @@
 
 use std::{fs, time::SystemTime};
 
+use crate::lab::{DRIVER, LOOP_C, Lab, OUR_DRIVER, write};
 use xtask::{
     error::Failure,
-    series::{
-        git::Git,
-        tree::{self, Tree},
-    },
+    git::Git,
+    series::tree::{self, Tree},
 };
-
-use crate::lab::{DRIVER, LOOP_C, Lab, OUR_DRIVER, write};
 
 fn prepare(lab: &Lab) -> Tree {
     tree::prepare_tree(&lab.ctx, &lab.base).unwrap()

@@ -2,12 +2,13 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
+use xshell::cmd;
 
 use crate::{
     ctx::Ctx,
@@ -16,7 +17,9 @@ use crate::{
     task::Task,
 };
 
-/// Measures how long the harness takes, everything being built
+/// Measures how long the harness takes once everything is built
+///
+/// Example: cargo xtask bench harness --rounds 5
 #[derive(Debug, clap::Args)]
 pub(super) struct Harness {
     /// Boot this vmlinux instead of the one of this repository.
@@ -80,7 +83,7 @@ impl Harness {
     /// The name of the first trial of the suite.
     fn first_case(&self, ctx: &Ctx) -> Result<String> {
         let mut first = None;
-        process::stream(&mut self.command(ctx, &["--list"]), ctx.verbose, |line| {
+        process::stream(&self.command(ctx, &["--list"])?, ctx.verbose, |line| {
             if let (None, Some((_, case))) = (&first, line.split_once(' '))
                 && let Some((name, _)) = case.trim_start().split_once(" (")
             {
@@ -91,20 +94,17 @@ impl Harness {
         first.context("the suite has no case")
     }
 
-    fn command(&self, ctx: &Ctx, arguments: &[&str]) -> Command {
-        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command.args(["xtask", "test"]).args(arguments).current_dir(ctx.root());
-        if let Some(kernel) = &self.kernel {
-            command.arg("--kernel").arg(kernel);
-        }
-        command
+    fn command(&self, ctx: &Ctx, arguments: &[&str]) -> Result<Command> {
+        let (sh, cargo) = (process::shell_in(ctx.root())?, ctx.cargo());
+        let kernel = self.kernel.iter().flat_map(|kernel| [Path::new("--kernel"), kernel]);
+        Ok(cmd!(sh, "{cargo} xtask test {arguments...} {kernel...}").into())
     }
 
     fn suite(&self, ctx: &Ctx, arguments: &[&str]) -> Result<Times> {
         let start = Instant::now();
         let mut times = Times::default();
         // A failing case does not make the times any less true.
-        let ended = process::stream(&mut self.command(ctx, arguments), ctx.verbose, |line| {
+        let ended = process::stream(&self.command(ctx, arguments)?, ctx.verbose, |line| {
             let now = start.elapsed();
             if line.starts_with("deadlines: ") {
                 times.prepared = now;

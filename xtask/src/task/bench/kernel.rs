@@ -13,12 +13,12 @@ use crate::{
     },
     ctx::Ctx,
     error::Failure,
-    kconfig::Flavour,
+    guest::initramfs::Initramfs,
+    kernel::config::Flavour,
+    prepare::guest::Parts,
     progress::{self, Progress},
-    splat::Detector,
-    suite::{binary, session::log_path},
-    task::{Task, guest_options::Parts},
-    vm::initramfs::Initramfs,
+    suite::{binary, session::log_path, splat::Detector},
+    task::Task,
 };
 
 /// How many devices others have where it is measured whether they matter.
@@ -40,11 +40,12 @@ const MEASUREMENTS: [(&[&str], u64); 4] = [
 /// Example: cargo xtask bench kernel --json costs.json
 #[derive(Debug, clap::Args)]
 pub(super) struct Kernel {
-    #[command(flatten)]
-    parts: Parts,
     /// Write all that was measured to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    // Last: what follows would stand under its heading.
+    #[command(flatten)]
+    parts: Parts,
 }
 
 /// All that is known about a run.

@@ -5,13 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, anyhow};
 use clap::Args;
 
-use crate::{
-    ctx::Ctx,
-    error::Failure,
-    series::{check, evidence::Evidence},
-    source,
-    task::Task,
-};
+use crate::{ctx::Ctx, error::Failure, series::check, source, task::Task, verify::evidence::Evidence};
 
 /// Proves that patches/ is a fit series and that rust/ equals it
 ///

@@ -9,17 +9,15 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::Args;
 
-use super::list_gates;
 use crate::{
     ctx::Ctx,
-    progress,
-    series::mail::{
+    mail::{
         self, Order,
         gate::Gate,
         people::{People, Person},
     },
-    source,
-    task::Task,
+    progress, source,
+    task::{Task, series::list_gates},
 };
 
 /// Writes the series as mails for the kernel's lists, if it passes the gates; never sends anything
@@ -49,8 +47,8 @@ pub(super) struct Mail {
     /// Send copies of all of it to this address as well.
     #[arg(long, value_name = "ADDRESS")]
     cc: Vec<Person>,
-    /// Switch a gate off; may be given several times.
-    #[arg(long, value_name = "GATE", value_enum)]
+    /// Leave out this gate of --list-gates; may be given several times.
+    #[arg(long, value_name = "GATE", value_enum, hide_possible_values = true)]
     skip: Vec<Gate>,
     /// List the gates and what each wants, and write nothing.
     #[arg(long)]

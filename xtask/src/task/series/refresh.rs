@@ -16,17 +16,19 @@ use crate::{
     task::Task,
 };
 
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask series refresh
+  cargo xtask series refresh --from-branch ~/linux:loopfs --base v7.3.4";
+
 /// Folds edits of rust/ and of the work tree into patches/, so that all three agree
 ///
 /// An edited line goes into the patch that introduced it; commits made in the work tree (`cargo xtask tree`) become
 /// patches, or fixups of patches if their subject starts with `fixup! `. Patches that are not concerned keep every byte.
 ///
-/// Examples:
-///   cargo xtask series refresh
-///   cargo xtask series refresh --into 12
-///   cargo xtask series refresh --from-branch ~/linux:loopfs --base v7.3.4
+/// Example: cargo xtask series refresh --into 12
 #[derive(Args, Debug)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Refresh {
     /// Go on after a conflict has been resolved.
     #[arg(long = "continue", conflicts_with_all = ["abort", "into", "prefer", "three_way", "from_branch"])]
