@@ -15,14 +15,14 @@ use kernel::{
         from_err_ptr,
         to_result, //
     },
-    fs::inode::DevT,
+    fs::DevT,
     prelude::*,
     sync::Arc,
     types::ForeignOwnable,
     user_namespace::UserNamespace, //
 };
 
-use crate::device::Claim;
+use crate::claim::Claim;
 
 /// Returns how many indices there are: one more than the highest. C: `loop_index_limit`.
 pub(crate) fn index_limit() -> u32 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! File operations that a file system gives its inodes.
+//! File operations of the inodes of a file system.
 //!
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 //!
@@ -19,17 +19,49 @@ use crate::{
 };
 use core::marker::PhantomData;
 
-/// What an open file can do. C: `struct file_operations`.
+/// Operations of an open file.
 ///
-/// `open` is `nonseekable_open`, and `llseek` is `noop_llseek`.
+/// `open` is `nonseekable_open()`, and `llseek` is `noop_llseek()`.
+///
+/// # Examples
+///
+/// ```
+/// use core::marker::PhantomData;
+/// use kernel::{
+///     fs::{
+///         file,
+///         File,
+///         FileSystem,
+///         Inode, //
+///     },
+///     prelude::*, //
+/// };
+///
+/// struct Control<T>(PhantomData<T>);
+///
+/// #[vtable]
+/// impl<T: FileSystem> file::Operations for Control<T> {
+///     type FileSystem = T;
+///
+///     fn ioctl(_file: &File, inode: &Inode<T>, cmd: u32, _arg: usize) -> Result<isize> {
+///         let _data = inode.super_block().data();
+///         match cmd {
+///             // ...
+///             _ => Err(ENOTTY),
+///         }
+///     }
+/// }
+/// ```
+#[doc(alias = "file_operations")]
 #[vtable]
 pub trait Operations: 'static {
     /// The type of file systems this is for.
     type FileSystem: FileSystem;
 
-    /// Handles an ioctl. C: `unlocked_ioctl`.
+    /// Handles an ioctl.
     ///
     /// `inode` is that of `file`.
+    #[doc(alias = "unlocked_ioctl")]
     fn ioctl(
         _file: &File,
         _inode: &Inode<Self::FileSystem>,
@@ -41,8 +73,8 @@ pub trait Operations: 'static {
 
     /// Handles an ioctl of 32-bit user space on a 64-bit platform.
     ///
-    /// To be given for ioctls whose argument is a number; without it, `compat_ptr_ioctl` takes
-    /// the argument for a pointer.
+    /// Implement it for ioctls whose argument is a number. Without it, `compat_ptr_ioctl()` treats
+    /// the argument as a pointer.
     #[cfg(CONFIG_COMPAT)]
     fn compat_ioctl(
         _file: &File,
@@ -55,7 +87,7 @@ pub trait Operations: 'static {
 }
 
 /// Returns the C table for `O`.
-pub(crate) const fn vtable<O: Operations>() -> &'static bindings::file_operations {
+pub(crate) const fn operations<O: Operations>() -> &'static bindings::file_operations {
     &Vtable::<O>::OPS
 }
 
