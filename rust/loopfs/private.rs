@@ -47,8 +47,7 @@ impl Index {
     /// # Errors
     ///
     /// [`EEXIST`] if it is taken; [`EPERM`] if it is one that only the initial user namespace may
-    /// have; [`EINVAL`] if there is no such index; [`ENOSPC`] if none is left; [`EINTR`] on a fatal
-    /// signal.
+    /// have; [`EINVAL`] if there is no such index; [`ENOSPC`] if none is left; [`ENOMEM`].
     pub(crate) fn reserve(wish: Option<u32>, owner: &UserNamespace) -> Result<Self> {
         let wish = match wish {
             Some(index) => c_int::try_from(index)?,

@@ -37,7 +37,7 @@ const GFP_MUTEX: &str = "loop_gfp_mutex";
 const LO_MUTEX: &str = "&lo->lo_mutex";
 
 /// The locks of the comment, in its order: the outermost first.
-pub const LOCKS: [Lock; 9] = [
+pub const LOCKS: [Lock; 8] = [
     Lock::new("s_umount", S_UMOUNT),
     Lock::new("i_rwsem", I_RWSEM),
     Lock::new("Instance::devices", DEVICES).innermost(),
@@ -46,7 +46,6 @@ pub const LOCKS: [Lock; 9] = [
     Lock::new("lo->lo_mutex", LO_MUTEX),
     Lock::new("loop_validate_mutex", VALIDATE_MUTEX).innermost(),
     Lock::new("loop_gfp_mutex", GFP_MUTEX).innermost(),
-    Lock::new("loop_ctl_mutex", "loop_ctl_mutex").innermost(),
 ];
 
 /// What is taken directly below what, by the acts that the comment names.
@@ -117,7 +116,6 @@ mod tests {
         ("&lo->lo_mutex", "&sb->s_type->i_mutex_key#16"),
         ("&lo->lo_mutex", "loop_validate_mutex"),
         ("&lo->lo_mutex", "loop_gfp_mutex"),
-        ("loop_ctl_mutex", "fs_reclaim"),
         // ext4 closes a device while it is unmounted, and has an inode that is locked before it.
         ("&type->s_umount_key#27", "&disk->open_mutex"),
         ("&sb->s_type->i_mutex_key#7", "&type->s_umount_key#27"),
@@ -148,7 +146,6 @@ mod tests {
             ("&lo->lo_mutex", "&sb->s_type->i_mutex_key#12"),
             ("&disk->open_mutex", "&type->s_umount_key#27"),
             ("loopfs_instance::limit", "loopfs_instance::devices"),
-            ("loop_ctl_mutex", "&lo->lo_mutex"),
             ("loop_validate_mutex", "&lo->lo_mutex"),
         ] {
             assert_eq!(with(&[pair]), [format!("{} was taken below {}", pair.1, pair.0)]);
