@@ -7,16 +7,21 @@
 
 use crate::{
     bindings,
-    task::Kuid,
+    task::{
+        Kgid,
+        Kuid, //
+    },
     types::Opaque, //
 };
-use core::ptr::addr_of_mut;
 
 /// Wraps the kernel's `struct user_namespace`. Thread safe.
+///
+/// It can only be borrowed, from a superblock for instance, and is not reference counted.
 ///
 /// # Invariants
 ///
 /// All instances are valid user namespaces created by the C portion of the kernel.
+#[doc(alias = "user_namespace")]
 #[repr(transparent)]
 pub struct UserNamespace {
     inner: Opaque<bindings::user_namespace>,
@@ -28,16 +33,25 @@ impl UserNamespace {
     /// # Examples
     ///
     /// ```
-    /// use kernel::user_namespace::UserNamespace;
+    /// use kernel::{
+    ///     task::{
+    ///         Kgid,
+    ///         Kuid, //
+    ///     },
+    ///     user_namespace::UserNamespace, //
+    /// };
     ///
-    /// // The initial namespace maps every id to itself.
-    /// let root = UserNamespace::init().make_kuid(0).ok_or(EINVAL)?;
-    /// assert_eq!(root.into_raw().val, 0);
-    /// # Ok::<(), Error>(())
+    /// // The initial namespace maps every id but the invalid one to itself.
+    /// let init = UserNamespace::init();
+    /// assert!(init.make_kuid(0) == Some(Kuid::GLOBAL_ROOT));
+    /// assert!(init.make_kgid(0) == Some(Kgid::GLOBAL_ROOT));
+    /// assert!(init.make_kuid(u32::MAX).is_none());
+    /// assert!(init.make_kgid(u32::MAX).is_none());
     /// ```
+    #[doc(alias = "init_user_ns")]
     pub fn init() -> &'static Self {
         // SAFETY: `init_user_ns` is a static that is never freed.
-        unsafe { Self::from_ptr(addr_of_mut!(bindings::init_user_ns)) }
+        unsafe { Self::from_ptr(&raw const bindings::init_user_ns) }
     }
 
     /// Returns a raw pointer to the inner C struct.
@@ -58,10 +72,7 @@ impl UserNamespace {
         unsafe { &*ptr.cast() }
     }
 
-    /// Returns the kernel's id of the user that this namespace calls `uid`, or `None` if it maps
-    /// none.
-    ///
-    /// C: `make_kuid`.
+    /// Maps `uid` in this namespace to a [`Kuid`]; `None` if it is not mapped.
     pub fn make_kuid(&self, uid: bindings::uid_t) -> Option<Kuid> {
         // SAFETY: `self` is a valid user namespace by the type invariants.
         let kuid = unsafe { bindings::make_kuid(self.as_ptr(), uid) };
@@ -69,10 +80,7 @@ impl UserNamespace {
         (kuid.val != bindings::uid_t::MAX).then(|| Kuid::from_raw(kuid))
     }
 
-    /// Returns the kernel's id of the group that this namespace calls `gid`, or `None` if it maps
-    /// none.
-    ///
-    /// C: `make_kgid`.
+    /// Maps `gid` in this namespace to a [`Kgid`]; `None` if it is not mapped.
     pub fn make_kgid(&self, gid: bindings::gid_t) -> Option<Kgid> {
         // SAFETY: `self` is a valid user namespace by the type invariants.
         let kgid = unsafe { bindings::make_kgid(self.as_ptr(), gid) };
@@ -84,25 +92,3 @@ impl UserNamespace {
 // SAFETY: It's OK to access `UserNamespace` through shared references from other threads because
 // we're either accessing properties that don't change or that are properly synchronised by C code.
 unsafe impl Sync for UserNamespace {}
-
-/// The kernel's id of a group, the same in all namespaces. C: `kgid_t`.
-///
-/// The counterpart of [`Kuid`].
-#[derive(Copy, Clone)]
-pub struct Kgid {
-    kgid: bindings::kgid_t,
-}
-
-impl Kgid {
-    /// Creates a `Kgid` from the raw C type.
-    #[inline]
-    pub fn from_raw(kgid: bindings::kgid_t) -> Self {
-        Self { kgid }
-    }
-
-    /// Turns this kgid into the raw C type.
-    #[inline]
-    pub fn into_raw(self) -> bindings::kgid_t {
-        self.kgid
-    }
-}

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What `loop-control` does.
+//! The ioctls of `loop-control`.
 
 use kernel::{
     fs::{
-        file_operations,
-        inode::DevT,
+        file,
         mount::WriteAccess,
+        DevT,
         File,
         Inode,
         SuperBlock, //
     },
+    miscdevice::LOOP_CTRL_MINOR,
     prelude::*,
     rbtree::RBTreeNodeReservation,
     sync::{
@@ -21,24 +22,16 @@ use kernel::{
 };
 
 use crate::{
-    device::{
-        Claim,
-        Device, //
-    },
-    file_system::{
-        Loopfs,
-        CONTROL_INO, //
-    },
-    private::LoopDevice, //
+    device::Device,
+    node,
+    private::LoopDevice,
+    Loopfs, //
 };
 
-/// The number of `/dev/loop-control`, which programs may look for.
-const CONTROL_DEV: DevT = DevT::new(uapi::MISC_MAJOR, kernel::bindings::LOOP_CTRL_MINOR);
+/// The device number of `/dev/loop-control`; some programs check it.
+const CONTROL_DEV: DevT = DevT::new(uapi::MISC_MAJOR, LOOP_CTRL_MINOR);
 
-/// The name of the control node.
-const CONTROL_NAME: &CStr = c"loop-control";
-
-/// Makes the control node of a new superblock.
+/// Creates the control node of a new superblock.
 ///
 /// # Errors
 ///
@@ -47,10 +40,11 @@ pub(crate) fn make_node(sb: &SuperBlock<Loopfs>) -> Result {
     let (uid, gid) = sb.data().root_ids();
 
     let mut inode = sb.new_inode()?;
-    inode.set_ino(CONTROL_INO);
+    inode.set_ino(node::CONTROL_INO);
     inode.set_owner(uid, gid);
-    inode.set_char_device::<Control>(CONTROL_DEV, 0o600);
-    let creating = sb.root().start_creating(CONTROL_NAME)?;
+    let inode = inode.into_char_device::<Control>(CONTROL_DEV, 0o600);
+
+    let creating = sb.root().start_creating(node::CONTROL_NAME)?;
     drop(creating.make_persistent(inode)?);
     Ok(())
 }
@@ -59,28 +53,33 @@ pub(crate) fn make_node(sb: &SuperBlock<Loopfs>) -> Result {
 struct Control;
 
 #[vtable]
-impl file_operations::Operations for Control {
+impl file::Operations for Control {
     type FileSystem = Loopfs;
 
     fn ioctl(file: &File, inode: &Inode<Loopfs>, cmd: u32, arg: usize) -> Result<isize> {
         let sb = inode.super_block();
-        // The C side takes an int, too.
+        // loop.c, too, treats the argument as an int.
         let arg = arg as i32;
 
-        let index = match cmd {
-            uapi::LOOP_CTL_ADD => add(sb, WriteAccess::new(file)?, u32::try_from(arg).ok())?,
+        match cmd {
+            uapi::LOOP_CTL_ADD => {
+                let index = add(sb, WriteAccess::new(file)?, u32::try_from(arg).ok())?;
+                Ok(index as isize)
+            }
             uapi::LOOP_CTL_REMOVE => {
                 let index = u32::try_from(arg)?;
                 remove(sb, WriteAccess::new(file)?, index)?;
-                0
+                Ok(0)
             }
-            uapi::LOOP_CTL_GET_FREE => match sb.data().find_free() {
-                Some(index) => index,
-                None => add(sb, WriteAccess::new(file)?, None)?,
-            },
-            _ => return Err(ENOSYS),
-        };
-        Ok(index as isize)
+            uapi::LOOP_CTL_GET_FREE => {
+                let index = match sb.data().find_free() {
+                    Some(index) => index,
+                    None => add(sb, WriteAccess::new(file)?, None)?,
+                };
+                Ok(index as isize)
+            }
+            _ => Err(ENOSYS),
+        }
     }
 
     #[cfg(CONFIG_COMPAT)]
@@ -89,45 +88,46 @@ impl file_operations::Operations for Control {
     }
 }
 
-/// Makes a device with the index `wish`, or any, and returns its index.
+/// Creates a device with the requested index, or with any free one, and returns its index.
 ///
-/// The disk is there before the node, so that who finds the node can open it.
+/// The disk exists before the node, so that a user who finds the node can open it. The device is in
+/// the table before the directory's watchers get the event, so that they can remove it.
 ///
 /// # Errors
 ///
 /// [`EEXIST`] if the index is taken; [`EINVAL`] if there is no such index; [`ENOSPC`] at a limit;
 /// [`ENOMEM`]; [`EINTR`] on a fatal signal. Nothing is left behind.
-fn add(sb: &SuperBlock<Loopfs>, access: WriteAccess<'_>, wish: Option<u32>) -> Result<u32> {
+fn add(sb: &SuperBlock<Loopfs>, access: WriteAccess<'_>, requested: Option<u32>) -> Result<u32> {
     let instance = Arc::from(sb.data());
     let (uid, gid) = instance.root_ids();
 
-    // All that can fail comes before there is a disk, except for the node itself.
-    let claim = Claim::new(instance.clone(), sb.user_ns(), wish)?;
+    // Everything that can fail is done before the disk exists, except for creating the node.
+    let claim = instance.claim(sb.user_ns(), requested)?;
     let index = claim.index();
     let device = UniqueArc::new_uninit(GFP_KERNEL_ACCOUNT)?;
     let entry = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
-    let name = Device::name(index)?;
+    let name = node::device_name(index)?;
     let mut inode = sb.new_inode()?;
 
     let lo = LoopDevice::add(sb.user_ns(), claim.clone())?;
     let device: Arc<Device> = device.write(Device::new(lo, claim)).into();
 
-    inode.set_ino(device.ino());
+    inode.set_ino(node::device_ino(index));
     inode.set_owner(uid, gid);
-    inode.set_block_device(device.lo().devt(), 0o600);
     inode.set_data(device.clone());
+    let inode = inode.into_block_device(device.lo().devt(), 0o600);
 
     let creating = sb.root().start_creating(&name);
     match creating.and_then(|creating| creating.make_persistent(inode)) {
         Ok(created) => {
-            // Before somebody can unlink the node, for which the directory has to be unlocked.
+            // Insert it while the directory is still locked, before anybody can unlink the node.
             instance.insert(entry.into_node(index, device));
             drop(created);
             Ok(index)
         }
         Err(err) => {
             drop(access);
-            // Who has guessed the number may have opened the disk meanwhile.
+            // Somebody may have guessed the number and opened the disk in the meantime.
             if let Some(removal) = device.lo().shutdown() {
                 removal.now();
             }
@@ -136,22 +136,24 @@ fn add(sb: &SuperBlock<Loopfs>, access: WriteAccess<'_>, wish: Option<u32>) -> R
     }
 }
 
-/// Removes the device with the index `index`, and its node, whatever that is called by now.
+/// Removes the device with the index `index` and its node, even if it was renamed.
 ///
 /// # Errors
 ///
-/// [`ENODEV`] if the instance has no such device; [`EBUSY`] if it is in use.
+/// [`ENODEV`] if the instance has no such device; [`EBUSY`] if it is in use. That is as racy as
+/// `loop_control_remove()`: an open that has just begun may be missed, and gets a dead disk.
 fn remove(sb: &SuperBlock<Loopfs>, access: WriteAccess<'_>, index: u32) -> Result {
     let device = sb.data().find(index).ok_or(ENODEV)?;
     let removal = device.lo().begin_remove()?;
 
-    sb.data().forget(&device);
-    let inode = sb.ilookup(device.ino());
+    sb.data().remove(&device);
+    let inode = sb.ilookup(node::device_ino(index));
     if let Some(dentry) = inode.and_then(|inode| inode.find_any_alias()) {
-        dentry.remove();
+        dentry.recursive_removal();
     }
 
-    // What is left waits for the device's workqueue, which gets write access to file systems.
+    // Deleting the disk waits for its workqueue, whose work may itself need write access to a
+    // mount.
     drop(access);
     removal.now();
     Ok(())

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What can be done to the nodes of an instance.
+//! The operations of the root directory: `unlink(2)` and `rename(2)`.
+
+use core::convert::Infallible;
 
 use kernel::{
     fs::{
-        dentry::Child,
-        inode::{
-            rename_flags,
-            Operations, //
+        dentry::{
+            Child,
+            Rename,
+            RenameFlag,
+            Renamed,
+            Unlinked, //
         },
+        inode::Operations,
         Inode, //
     },
     prelude::*,
@@ -17,14 +22,14 @@ use kernel::{
 
 use crate::{
     device::Device,
-    file_system::Loopfs,
-    name, //
+    name,
+    Loopfs, //
 };
 
 /// The operations of the root directory, which is the only one.
 pub(crate) struct Directory;
 
-/// Returns the device that `child` is the node of.
+/// Returns the device of which `child` is the node.
 ///
 /// # Errors
 ///
@@ -37,17 +42,20 @@ fn device<'a>(child: &Child<'a, Loopfs>) -> Result<ArcBorrow<'a, Device>> {
 impl Operations for Directory {
     type FileSystem = Loopfs;
 
-    /// Nobody makes a file here. Without this, the error would be [`EACCES`].
-    fn create(_child: Child<'_, Loopfs>, _mode: u16) -> Result {
+    /// Files cannot be created here. Without this operation the VFS returns [`EACCES`].
+    fn create(_child: Child<'_, Loopfs>, _mode: u16) -> Result<Infallible> {
         Err(EPERM)
     }
 
     /// Removes a device that is not in use.
-    fn unlink(child: Child<'_, Loopfs>) -> Result {
+    ///
+    /// Its disk is deleted when the caller returns to user space, or when the task does that works
+    /// for the caller's io_uring. An unmount in between does not wait for it.
+    fn unlink<'a>(child: Child<'a, Loopfs>) -> Result<Unlinked<'a>> {
         let inode = child.inode().ok_or(ENOENT)?;
         let device = device(&child)?;
         let removal = device.lo().begin_remove().map_err(|err| {
-            // Somebody else removes the device, and is about to remove the node.
+            // Somebody else is removing the device, and is about to remove the node.
             if err == ENODEV {
                 ENOENT
             } else {
@@ -55,20 +63,24 @@ impl Operations for Directory {
             }
         })?;
 
-        inode.super_block().data().forget(&device);
-        child.simple_unlink()?;
+        inode.super_block().data().remove(&device);
+        let unlinked = child.simple_unlink()?;
         // The directory is locked.
         removal.later();
-        Ok(())
+        Ok(unlinked)
     }
 
-    /// Gives a device another name, which must not be one that some device may need.
-    fn rename(old: Child<'_, Loopfs>, new: Child<'_, Loopfs>, flags: u32) -> Result {
-        let device = device(&old)?;
+    /// Renames a node. The new name must not be one that another device may need.
+    fn rename<'a>(rename: Rename<'a, Loopfs>) -> Result<Renamed<'a>> {
+        let new = rename.new_child();
+        let device = device(rename.old_child())?;
         if new.name() == name::CONTROL {
             return Err(EPERM);
         }
-        if flags & !rename_flags::NOREPLACE != 0 {
+        if rename
+            .flags()
+            .contains_any(RenameFlag::Exchange | RenameFlag::Whiteout)
+        {
             return Err(EINVAL);
         }
         if new.inode().is_some() {
@@ -77,6 +89,6 @@ impl Operations for Directory {
         if !name::may_have(device.index(), new.name()) {
             return Err(EINVAL);
         }
-        old.simple_rename(new, flags)
+        rename.simple_rename()
     }
 }

@@ -13,57 +13,51 @@ use kernel::{
         Arc,
         Mutex, //
     },
-    task::Kuid,
-    ucount,
-    user_namespace::{
+    task::{
         Kgid,
-        UserNamespace, //
-    }, //
+        Kuid, //
+    },
+    user_namespace::UserNamespace, //
 };
 
 use crate::{
-    device::Device,
-    limit::Limit, //
+    claim::{
+        Claim,
+        Quota, //
+    },
+    device::Device, //
 };
 
 /// The entry of the table for one device.
 pub(crate) type Entry = RBTreeNode<u32, Arc<Device>>;
 
-/// The devices of one superblock, and what limits them.
+/// The devices of one superblock.
 ///
-/// It outlives the superblock while a device of it is still open elsewhere.
+/// It has references to its devices, and they have none to it.
 #[pin_data]
 pub(crate) struct Instance {
     /// Root in the user namespace it was mounted in.
     uid: Kuid,
     gid: Kgid,
-    /// How many disks there are, of those in the table and of those that outlived their place in
-    /// it. Nothing is done while it is held but to count.
-    #[pin]
-    limit: Mutex<Limit>,
+    quota: Arc<Quota>,
     /// The devices that have a node, by index. No other lock is taken while it is held.
     #[pin]
     devices: Mutex<RBTree<u32, Arc<Device>>>,
 }
 
 impl Instance {
-    /// Creates an instance without devices, for `owner`, that may have `max` of them.
+    /// Creates an instance without devices for `owner`, limited to `max` of them if given.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`].
     pub(crate) fn new(owner: &UserNamespace, max: Option<u32>) -> Result<Arc<Self>> {
-        // Where the namespace has no root, the nodes belong to the initial one's.
-        let init = UserNamespace::init();
-        let uid = owner.make_kuid(0).or_else(|| init.make_kuid(0));
-        let gid = owner.make_kgid(0).or_else(|| init.make_kgid(0));
-        let (uid, gid) = uid.zip(gid).ok_or(EINVAL)?;
-
         Arc::pin_init(
             try_pin_init!(Self {
-                uid,
-                gid,
-                limit <- new_mutex!(Limit::new(max), "loopfs_instance::limit"),
+                // If the namespace maps no root, the nodes belong to global root.
+                uid: owner.make_kuid(0).unwrap_or(Kuid::GLOBAL_ROOT),
+                gid: owner.make_kgid(0).unwrap_or(Kgid::GLOBAL_ROOT),
+                quota: Quota::new(max)?,
                 devices <- new_mutex!(RBTree::new(), "loopfs_instance::devices"),
             }),
             GFP_KERNEL_ACCOUNT,
@@ -77,25 +71,33 @@ impl Instance {
 
     /// Returns how many devices it may have, if there is a limit of its own.
     pub(crate) fn max(&self) -> Option<u32> {
-        self.limit.lock().max()
+        self.quota.max()
     }
 
-    /// Changes how many devices it may have. Those it has, it keeps.
+    /// Changes how many devices it may have. Those that it has stay.
     pub(crate) fn set_max(&self, max: u32) {
-        self.limit.lock().set_max(max);
+        self.quota.set_max(max);
     }
 
-    /// Charges root in `owner`, the user namespace it was mounted in, with one device, whoever asks
-    /// for it: it is the owner who lets them.
+    /// Claims the requested index, or any free one, for one more device.
+    ///
+    /// Charges root in `owner`, the user namespace it was mounted in, regardless of who asks: the
+    /// owner decides who may.
     ///
     /// # Errors
     ///
-    /// [`ENOSPC`] if the owner or an ancestor has as many as `user.max_loop_devices` allows.
-    pub(crate) fn charge(&self, owner: &UserNamespace) -> Result<ucount::Charge> {
-        ucount::Charge::new(owner, self.uid, ucount::Type::LOOP_DEVICES)
+    /// Those of [`Claim::new`].
+    pub(crate) fn claim(
+        &self,
+        owner: &UserNamespace,
+        requested: Option<u32>,
+    ) -> Result<Arc<Claim>> {
+        Claim::new(self.quota.clone(), owner, self.uid, requested)
     }
 
     /// Returns the lowest index of a device that is not bound.
+    ///
+    /// As with loop.c, that does not reserve it, and its node may have another name by now.
     pub(crate) fn find_free(&self) -> Option<u32> {
         let devices = self.devices.lock();
         let mut free = devices.values().filter(|device| device.lo().is_free());
@@ -107,24 +109,23 @@ impl Instance {
         self.devices.lock().get(&index).cloned()
     }
 
-    /// Puts a device into the table, whose index nobody else has.
+    /// Inserts a device into the table, which has none with this index.
     pub(crate) fn insert(&self, entry: Entry) {
         let old = self.devices.lock().insert(entry);
-        // There is none, and if there were, it must not go while the table is locked.
+        // There is none; if there were, it must not be dropped with the table locked.
         drop(old);
     }
 
-    /// Takes a device out of the table.
-    pub(crate) fn forget(&self, device: &Device) {
+    /// Removes a device from the table.
+    pub(crate) fn remove(&self, device: &Device) {
         let entry = self.devices.lock().remove_node(&device.index());
-        // It may be the last reference, which must not go while the table is locked.
+        // This may be the last reference, which must not be dropped with the table locked.
         drop(entry);
     }
 
     /// Removes all devices but those that are still open elsewhere, which go with their last close.
     ///
-    /// The disks are deleted at the same time, so that they share the RCU grace periods each has
-    /// to wait for. No memory is needed for that.
+    /// The disks are deleted in parallel and so share RCU grace periods. This allocates no memory.
     pub(crate) fn shutdown(&self) {
         let devices = core::mem::take(&mut *self.devices.lock());
 
@@ -136,28 +137,5 @@ impl Instance {
         for device in devices.values() {
             device.lo().flush_remove();
         }
-    }
-}
-
-/// A place for one device among those an instance may have.
-pub(crate) struct Slot(Arc<Instance>);
-
-impl Slot {
-    /// Takes a place.
-    ///
-    /// # Errors
-    ///
-    /// [`ENOSPC`] if there is none left.
-    pub(crate) fn new(instance: Arc<Instance>) -> Result<Self> {
-        if !instance.limit.lock().take() {
-            return Err(ENOSPC);
-        }
-        Ok(Self(instance))
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.limit.lock().give_back();
     }
 }

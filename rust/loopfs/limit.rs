@@ -2,7 +2,7 @@
 
 //! How many devices an instance has, and may have.
 //!
-//! This needs nothing of the kernel.
+//! This module does not depend on kernel types.
 
 /// A count with a limit that can change.
 pub(crate) struct Limit {
@@ -11,7 +11,7 @@ pub(crate) struct Limit {
 }
 
 impl Limit {
-    /// Creates a count of none, with `max` as the limit if there is to be one.
+    /// Creates a zero count, limited to `max` if given.
     pub(crate) const fn new(max: Option<u32>) -> Self {
         Self { max, count: 0 }
     }
@@ -39,9 +39,15 @@ impl Limit {
         true
     }
 
-    /// Counts one less, of those that [`take`](Self::take) counted.
-    pub(crate) fn give_back(&mut self) {
-        self.count = self.count.saturating_sub(1);
+    /// Counts one less, of those that [`take`](Self::take) counted. Returns whether there was one;
+    /// if not, the caller has given one back twice.
+    #[must_use]
+    pub(crate) fn give_back(&mut self) -> bool {
+        let Some(count) = self.count.checked_sub(1) else {
+            return false;
+        };
+        self.count = count;
+        true
     }
 }
 
@@ -69,7 +75,7 @@ mod tests {
         assert!(limit.take());
         assert!(limit.take());
         assert!(!limit.take());
-        limit.give_back();
+        assert!(limit.give_back());
         assert!(limit.take());
         assert!(!limit.take());
     }
@@ -79,8 +85,19 @@ mod tests {
         let mut limit = Limit::new(Some(1));
         assert!(limit.take());
         assert!(!limit.take());
-        limit.give_back();
+        assert!(limit.give_back());
         assert!(limit.take());
+    }
+
+    #[test]
+    fn no_more_can_be_given_back_than_was_taken() {
+        let mut limit = Limit::new(Some(1));
+        assert!(!limit.give_back());
+        assert!(limit.take());
+        assert!(limit.give_back());
+        assert!(!limit.give_back());
+        assert!(limit.take());
+        assert!(!limit.take());
     }
 
     #[test]
@@ -91,10 +108,10 @@ mod tests {
         }
         limit.set_max(1);
         assert!(!limit.take());
-        limit.give_back();
-        limit.give_back();
+        assert!(limit.give_back());
+        assert!(limit.give_back());
         assert!(!limit.take());
-        limit.give_back();
+        assert!(limit.give_back());
         assert!(limit.take());
     }
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which names the nodes of devices have, and may be given.
+//! The names that device nodes have and may be renamed to.
 //!
-//! This needs nothing of the kernel.
+//! This module does not depend on kernel types.
 
 /// The name of the control node.
 pub(crate) const CONTROL: &[u8] = b"loop-control";
@@ -10,7 +10,7 @@ pub(crate) const CONTROL: &[u8] = b"loop-control";
 /// What the names of devices begin with.
 const PREFIX: &[u8] = b"loop";
 
-/// What of a name that is reserved it is reserved for.
+/// What a reserved name is reserved for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reserved {
     /// `loop-control` and what begins with it.
@@ -57,8 +57,8 @@ fn reserved(name: &[u8]) -> Option<Reserved> {
 
 /// Whether the node of the device with the index `index` may be renamed to `name`.
 ///
-/// A name that another device or a partition has, or may come to have, is refused, so that none is
-/// ever kept from being made.
+/// Names that belong to another device or a partition, now or in future, are refused, so that no
+/// device can be blocked.
 pub(crate) fn may_have(index: u32, name: &[u8]) -> bool {
     match reserved(name) {
         None => true,

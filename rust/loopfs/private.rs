@@ -15,14 +15,14 @@ use kernel::{
         from_err_ptr,
         to_result, //
     },
-    fs::inode::DevT,
+    fs::DevT,
     prelude::*,
     sync::Arc,
     types::ForeignOwnable,
     user_namespace::UserNamespace, //
 };
 
-use crate::device::Claim;
+use crate::claim::Claim;
 
 /// Returns how many indices there are: one more than the highest. C: `loop_index_limit`.
 pub(crate) fn index_limit() -> u32 {
@@ -40,21 +40,21 @@ pub(crate) fn index_limit() -> u32 {
 pub(crate) struct Index(u32);
 
 impl Index {
-    /// Reserves the index `wish`, or any.
+    /// Reserves the index `wish`, or any, for a device of `owner`.
     ///
     /// C: `loop_index_reserve`.
     ///
     /// # Errors
     ///
-    /// [`EEXIST`] if it is taken; [`EINVAL`] if there is no such index; [`ENOSPC`] if none is left;
-    /// [`EINTR`] on a fatal signal.
-    pub(crate) fn reserve(wish: Option<u32>) -> Result<Self> {
+    /// [`EEXIST`] if it is taken; [`EPERM`] if it is one that only the initial user namespace may
+    /// have; [`EINVAL`] if there is no such index; [`ENOSPC`] if none is left; [`ENOMEM`].
+    pub(crate) fn reserve(wish: Option<u32>, owner: &UserNamespace) -> Result<Self> {
         let wish = match wish {
             Some(index) => c_int::try_from(index)?,
             None => -1,
         };
-        // SAFETY: It can be called with any number.
-        let index = unsafe { bindings::loop_index_reserve(wish) };
+        // SAFETY: `owner` is a valid user namespace, and any number may be asked for.
+        let index = unsafe { bindings::loop_index_reserve(wish, owner.as_ptr()) };
         to_result(index)?;
 
         // INVARIANT: Just reserved.
@@ -90,7 +90,7 @@ unsafe impl Sync for LoopDevice {}
 impl LoopDevice {
     /// Makes a device, which can be opened from then on.
     ///
-    /// `owner` is the user namespace that rules over it. The disk has its share of `claim` until
+    /// It belongs to the user namespace `owner`. The disk has its share of `claim` until
     /// nothing is left of it, which may be long after this object is dropped.
     ///
     /// C: `loop_private_add`.

@@ -3,5 +3,5 @@ bwrap --unshare-user --unshare-pid --die-with-parent \
       --bind / / --proc /proc --dev /dev sh -euc '
   mkdir /dev/loopfs
   mount -t loop loopfs /dev/loopfs
-  ln -s loopfs/loop-control $(seq -f loopfs/loop%.0f 524288 525311) /dev
+  ln -s loopfs/loop-control $(seq -f loopfs/loop%.0f 256 1023) /dev
   exec sh'

@@ -7,7 +7,7 @@ cat > bundle/config.json <<END
     "cwd": "/",
     "user": { "uid": 0, "gid": 0 },
     "env": [ "PATH=/usr/sbin:/usr/bin:/sbin:/bin" ],
-    "args": [ "sh", "-euc", "ln -s loopfs/loop-control \$(seq -f loopfs/loop%.0f 524288 525311) /dev; exec sh" ]
+    "args": [ "sh", "-euc", "ln -s loopfs/loop-control \$(seq -f loopfs/loop%.0f 256 1023) /dev; exec sh" ]
   },
   "linux": {
     "namespaces": [ { "type": "user" }, { "type": "mount" }, { "type": "pid" } ],

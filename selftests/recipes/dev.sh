@@ -1,3 +1,3 @@
 mkdir /dev/loopfs
 mount -t loop loopfs /dev/loopfs
-ln -s loopfs/loop-control $(seq -f loopfs/loop%.0f 524288 525311) /dev
+ln -s loopfs/loop-control $(seq -f loopfs/loop%.0f 256 1023) /dev

@@ -8,5 +8,5 @@ lxc.mount.entry = /tmp tmp none bind 0 0
 lxc.mount.entry = loopfs dev/loopfs loop create=dir 0 0
 END
 lxc-execute --name loops --rcfile lxc.conf -- sh -euc '
-  ln -s loopfs/loop-control $(seq -f loopfs/loop%.0f 524288 525311) /dev
+  ln -s loopfs/loop-control $(seq -f loopfs/loop%.0f 256 1023) /dev
   exec sh'

@@ -3,5 +3,5 @@ systemd-nspawn --quiet --console=autopipe --register=no --keep-unit \
       --directory=/srv/rootfs --bind=/tmp sh -euc '
   mkdir /dev/loopfs
   mount -t loop loopfs /dev/loopfs
-  ln -s loopfs/loop-control $(seq -f loopfs/loop%.0f 524288 525311) /dev
+  ln -s loopfs/loop-control $(seq -f loopfs/loop%.0f 256 1023) /dev
   exec sh'

@@ -3,5 +3,5 @@ podman run --interactive --rm --network none --cgroups disabled --volume /tmp:/t
       --rootfs /srv/rootfs sh -euc '
   mkdir /dev/loopfs
   mount -t loop loopfs /dev/loopfs
-  ln -s loopfs/loop-control $(seq -f loopfs/loop%.0f 524288 525311) /dev
+  ln -s loopfs/loop-control $(seq -f loopfs/loop%.0f 256 1023) /dev
   exec sh'

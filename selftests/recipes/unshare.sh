@@ -8,5 +8,5 @@ unshare --user --map-root-user --mount --pid --fork --kill-child sh -euc '
   mount --rbind /mnt /dev
   mkdir /dev/loopfs
   mount -t loop loopfs /dev/loopfs
-  ln -s loopfs/loop-control $(seq -f loopfs/loop%.0f 524288 525311) /dev
+  ln -s loopfs/loop-control $(seq -f loopfs/loop%.0f 256 1023) /dev
   exec sh'

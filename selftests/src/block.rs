@@ -20,13 +20,16 @@ pub fn loop_devices() -> Result<BTreeSet<u32>> {
     Ok(numbers)
 }
 
-/// A number above those of all loop devices there are, with room for `distance` more below it.
+/// The first number that any instance may have: those below it are for the host and its instances.
+pub const FIRST_PRIVATE: u32 = 256;
+
+/// A number above those of all loop devices there are, that anybody may ask for, with room for `distance` more below it.
 ///
 /// # Errors
 ///
 /// When `/sys/block` cannot be read.
 pub fn unused_number(distance: u32) -> Result<u32> {
-    Ok(loop_devices()?.last().map_or(0, |last| last + 1) + distance)
+    Ok(loop_devices()?.last().map_or(0, |last| last + 1).max(FIRST_PRIVATE) + distance)
 }
 
 /// The folder of device `number` in sysfs.
@@ -46,6 +49,36 @@ pub fn exists(number: u32) -> bool {
 /// When it is still there at the deadline.
 pub fn wait_until_gone(number: u32) -> Result<()> {
     wait::until(&format!("loop{number} to leave /sys/block"), || Ok(!exists(number)))
+}
+
+/// How many requests device `number` has in flight, reads and writes.
+///
+/// # Errors
+///
+/// When sysfs does not say.
+pub fn in_flight(number: u32) -> Result<u64> {
+    let text = fs::read_to_string(sysfs(number).join("inflight")).context("cannot read inflight")?;
+    text.split_whitespace().map(|count| count.parse::<u64>().context("inflight holds no numbers")).sum()
+}
+
+/// How many requests device `number` has completed, reads and writes.
+///
+/// # Errors
+///
+/// When sysfs does not say.
+pub fn completed(number: u32) -> Result<u64> {
+    let text = fs::read_to_string(sysfs(number).join("stat")).context("cannot read stat")?;
+    let fields: Vec<u64> = text.split_whitespace().filter_map(|field| field.parse().ok()).collect();
+    Ok(fields.first().context("stat is empty")? + fields.get(4).context("stat has no writes")?)
+}
+
+/// Sets how long a request of device `number` may take (`queue/io_timeout`).
+///
+/// # Errors
+///
+/// When the kernel does not take it.
+pub fn set_io_timeout(number: u32, milliseconds: u32) -> Result<()> {
+    fs::write(sysfs(number).join("queue/io_timeout"), milliseconds.to_string()).context("cannot set io_timeout")
 }
 
 /// What `loop/backing_file` of device `number` says.

@@ -115,6 +115,24 @@ pub enum Need {
     Overlayfs,
     /// cgroup v2 with the memory controller.
     Memcg,
+    /// cgroup v2 with the io controller and two of its policies.
+    IoController,
+    /// cgroup v2 with the pids controller.
+    Pids,
+    /// blktrace, which has ioctls on every block device.
+    BlkTrace,
+    /// The asynchronous I/O of POSIX (`io_submit(2)`).
+    Aio,
+    /// io_uring, for ordinary users too.
+    IoUring,
+    /// userfaultfd.
+    Userfaultfd,
+    /// Files with seals (`memfd_create(2)`).
+    Memfd,
+    /// Memory that is a file, and for its owner's eyes only (`memfd_secret(2)`).
+    Secretmem,
+    /// tmpfs that keeps quotas.
+    TmpfsQuota,
     /// inotify and fanotify.
     Fsnotify,
     /// Network namespaces and uevent sockets.
@@ -145,6 +163,15 @@ impl Need {
             Self::Fuse => &["FUSE_FS"],
             Self::Overlayfs => &["OVERLAY_FS"],
             Self::Memcg => &["CGROUPS", "MEMCG", "BLK_CGROUP"],
+            Self::IoController => &["CGROUPS", "BLK_CGROUP", "BLK_DEV_THROTTLING", "BLK_CGROUP_IOCOST"],
+            Self::Pids => &["CGROUPS", "CGROUP_PIDS"],
+            Self::BlkTrace => &["FTRACE", "BLK_DEV_IO_TRACE"],
+            Self::Aio => &["AIO"],
+            Self::IoUring => &["IO_URING"],
+            Self::Userfaultfd => &["USERFAULTFD"],
+            Self::Memfd => &["MEMFD_CREATE"],
+            Self::Secretmem => &["SECRETMEM"],
+            Self::TmpfsQuota => &["TMPFS_QUOTA"],
             Self::Fsnotify => &["INOTIFY_USER", "FANOTIFY"],
             Self::Uevent => &["NET", "NET_NS"],
             Self::Swap => &["SWAP"],

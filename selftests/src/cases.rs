@@ -20,6 +20,7 @@ mod partitions;
 mod rename;
 mod shutdown;
 mod storms;
+mod tenant;
 mod unlink;
 mod visibility;
 
@@ -41,6 +42,7 @@ pub fn all() -> Vec<Case> {
         backing_files::cases(),
         neighbours::cases(),
         partitions::cases(),
+        tenant::cases(),
         storms::cases(),
         faults::cases(),
         lock_order::cases(),

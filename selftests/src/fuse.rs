@@ -2,9 +2,11 @@
 
 use std::{
     ffi::OsStr,
+    io::{PipeReader, PipeWriter, Read as _, Write as _},
     os::fd::{AsRawFd as _, OwnedFd},
     path::Path,
     sync::Mutex,
+    thread,
     time::{Duration, SystemTime},
 };
 
@@ -35,18 +37,61 @@ const TTL: Duration = Duration::from_secs(60);
 ///
 /// When the device cannot be opened or the file system not be mounted.
 pub fn serve(device: &Path, dir: &Path, user: u32) -> Result<BackgroundSession> {
+    spawn(device, dir, user, None)
+}
+
+/// As [`serve`], but no read is answered until `gate` gives a byte. That a read has come is told by a byte to `arrived`.
+///
+/// # Errors
+///
+/// As [`serve`].
+pub fn serve_gated(
+    device: &Path,
+    dir: &Path,
+    user: u32,
+    gate: PipeReader,
+    arrived: PipeWriter,
+) -> Result<BackgroundSession> {
+    spawn(device, dir, user, Some(Mutex::new(Gate { gate, arrived, open: false })))
+}
+
+fn spawn(device: &Path, dir: &Path, user: u32, gate: Option<Mutex<Gate>>) -> Result<BackgroundSession> {
     let fd: OwnedFd = open(device, OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
         .with_context(|| format!("cannot open {}", device.display()))?;
     let options = format!("fd={},rootmode=40000,user_id={user},group_id=0,allow_other", fd.as_raw_fd());
     mount(Some("fuse"), dir, Some("fuse"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some(options.as_str()))
         .context("cannot mount FUSE")?;
-    let files = OneFile { data: Mutex::new(vec![0; backing::SIZE as usize]) };
+    let files = OneFile { data: Mutex::new(vec![0; backing::SIZE as usize]), gate };
     let session = Session::from_fd(files, fd, SessionACL::All, fuser::Config::default()).context("no FUSE session")?;
     session.spawn().context("cannot serve FUSE")
 }
 
 struct OneFile {
     data: Mutex<Vec<u8>>,
+    gate: Option<Mutex<Gate>>,
+}
+
+/// What holds reads up.
+struct Gate {
+    gate: PipeReader,
+    arrived: PipeWriter,
+    open: bool,
+}
+
+impl Gate {
+    /// Returns when the gate is open, which may be never.
+    fn pass(&mut self) {
+        if self.open {
+            return;
+        }
+        // Nobody may be listening, and the server goes on.
+        let _ = self.arrived.write_all(&[1]);
+        while self.gate.read(&mut [0]).is_ok_and(|read| read == 0) {
+            // All who could open it are gone.
+            thread::park();
+        }
+        self.open = true;
+    }
 }
 
 impl OneFile {
@@ -103,6 +148,9 @@ impl Filesystem for OneFile {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        if let Some(gate) = &self.gate {
+            gate.lock().expect("no reader panics").pass();
+        }
         let data = self.data.lock().expect("no reader panics");
         let start = (offset as usize).min(data.len());
         let end = (start + size as usize).min(data.len());

@@ -1,5 +1,6 @@
 //! The loopfs test suite: its cases, and the guest half of the harness that runs them.
 
+pub mod aligned;
 pub mod backing;
 pub mod bench;
 pub mod block;
@@ -15,12 +16,18 @@ pub mod fsnotify;
 pub mod fuse;
 pub mod harness;
 pub mod instance;
+pub mod ioctl_table;
 pub mod kernel_config;
+pub mod kernel_log;
+pub mod kernel_threads;
 pub mod limit;
 pub mod lock_order;
 pub mod lockdep;
 pub mod loop_control;
 pub mod loop_device;
+pub mod mapping;
+pub mod memfd;
+pub mod meminfo;
 pub mod mount_info;
 pub mod nodes;
 pub mod privilege;
@@ -28,9 +35,12 @@ pub mod proc_fd;
 pub mod process;
 pub mod random;
 pub mod shell;
+pub mod stalled;
 pub mod swap;
+pub mod sysctl;
 pub mod tenant;
 pub mod tour;
 pub mod uapi;
 pub mod uevent;
+pub mod userfault;
 pub mod wait;

@@ -33,6 +33,10 @@ mod ioctl {
     nix::ioctl_write_ptr_bad!(configure, 0x4c0a, LoopConfig);
     nix::ioctl_read!(blkgetsize64, 0x12, 114, usize);
     nix::ioctl_read_bad!(blksszget, 0x1268, nix::libc::c_int);
+    nix::ioctl_write_ptr_bad!(blkroset, 0x125d, nix::libc::c_int);
+    nix::ioctl_none_bad!(blkflsbuf, 0x1261);
+    nix::ioctl_write_ptr_bad!(blkdiscard, 0x1277, [u64; 2]);
+    nix::ioctl_write_ptr_bad!(blkzeroout, 0x127f, [u64; 2]);
 }
 
 /// An open loop device.
@@ -193,6 +197,46 @@ impl LoopDevice {
         // SAFETY: `bytes` is a valid int for the kernel to fill in.
         unsafe { ioctl::blksszget(self.file.as_raw_fd(), &raw mut bytes) }?;
         Ok(bytes)
+    }
+
+    /// Sets the device read-only, or writable again (`BLKROSET`).
+    ///
+    /// # Errors
+    ///
+    /// What the ioctl gives.
+    pub fn set_read_only(&self, read_only: bool) -> Result<()> {
+        // SAFETY: The argument is a valid int that the kernel only reads.
+        unsafe { ioctl::blkroset(self.file.as_raw_fd(), &read_only.into()) }.map(drop)
+    }
+
+    /// Writes back the page cache of the device and drops it (`BLKFLSBUF`).
+    ///
+    /// # Errors
+    ///
+    /// What the ioctl gives.
+    pub fn flush_buffers(&self) -> Result<()> {
+        // SAFETY: The descriptor is open and BLKFLSBUF takes no argument.
+        unsafe { ioctl::blkflsbuf(self.file.as_raw_fd()) }.map(drop)
+    }
+
+    /// Gives `length` bytes at byte `offset` up (`BLKDISCARD`).
+    ///
+    /// # Errors
+    ///
+    /// What the ioctl gives.
+    pub fn discard(&self, offset: u64, length: u64) -> Result<()> {
+        // SAFETY: The argument is a valid pair of u64 that the kernel only reads.
+        unsafe { ioctl::blkdiscard(self.file.as_raw_fd(), &[offset, length]) }.map(drop)
+    }
+
+    /// Makes `length` bytes at byte `offset` zero (`BLKZEROOUT`).
+    ///
+    /// # Errors
+    ///
+    /// What the ioctl gives.
+    pub fn zero_out(&self, offset: u64, length: u64) -> Result<()> {
+        // SAFETY: The argument is a valid pair of u64 that the kernel only reads.
+        unsafe { ioctl::blkzeroout(self.file.as_raw_fd(), &[offset, length]) }.map(drop)
     }
 
     /// Writes all of `data` at byte `offset`, into the page cache of the device.

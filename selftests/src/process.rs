@@ -7,15 +7,20 @@
 use std::{
     io::{BufRead as _, BufReader, PipeReader, PipeWriter, Read as _, Write as _, pipe},
     mem,
+    os::fd::AsFd as _,
     panic::{AssertUnwindSafe, catch_unwind},
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         prctl,
         signal::{Signal, kill},
-        wait::{WaitStatus, waitpid},
+        wait::{WaitPidFlag, WaitStatus, waitpid},
     },
     unistd::{ForkResult, Pid, fork},
 };
@@ -92,6 +97,31 @@ impl<T: Serialize + DeserializeOwned> Started<T> {
         Ok(value)
     }
 
+    /// The process id, in the pid namespace of the case.
+    pub fn pid(&self) -> Pid {
+        self.child.pid
+    }
+
+    /// Whether the body ends within `limit`, well or not; [`Started::join`] then returns at once.
+    ///
+    /// # Errors
+    ///
+    /// When the pipe cannot be polled.
+    pub fn ends_within(&self, limit: Duration) -> Result<bool> {
+        let until = Instant::now() + limit;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let mut fds = [PollFd::new(self.answer.as_fd(), PollFlags::POLLIN)];
+            let timeout = PollTimeout::try_from(left.as_millis()).unwrap_or(PollTimeout::MAX);
+            match poll(&mut fds, timeout) {
+                Ok(0) if left.is_zero() => return Ok(false),
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => return Ok(true),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
     /// Waits for the child to die of the SIGKILL that it sends itself.
     ///
     /// # Errors
@@ -123,6 +153,21 @@ impl<T: Serialize + DeserializeOwned> Started<T> {
             let outcome: Outcome<serde::de::IgnoredAny> = serde_json::from_str(&json).map_err(|_| error)?;
             outcome.into_result().and_then(|_| bail!("the child ended by itself before it was killed"))
         })
+    }
+
+    /// Sends SIGKILL to the child and tells whether it is gone within `limit`. One that is not is left behind: to wait
+    /// for it would be to hang with it.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be killed or waited for.
+    pub fn dies_within(self, limit: Duration) -> Result<bool> {
+        self.child.dies_within(limit)
+    }
+
+    /// Leaves the child behind: neither killed nor waited for until the case ends.
+    pub fn abandon(self) {
+        mem::forget(self.child);
     }
 }
 
@@ -197,6 +242,15 @@ impl Held {
     pub fn kill(self) -> Result<()> {
         self.child.kill()
     }
+
+    /// As [`Started::dies_within`].
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be killed or waited for.
+    pub fn dies_within(self, limit: Duration) -> Result<bool> {
+        self.child.dies_within(limit)
+    }
 }
 
 /// A forked child, killed when dropped.
@@ -231,6 +285,22 @@ impl Child {
             WaitStatus::Exited(_, 0) => Ok(()),
             status => bail!("a child ended with {status:?}"),
         }
+    }
+
+    fn dies_within(self, limit: Duration) -> Result<bool> {
+        let pid = self.pid;
+        mem::forget(self);
+        kill(pid, Signal::SIGKILL).context("cannot kill a child")?;
+        let until = Instant::now() + limit;
+        while waitpid(pid, Some(WaitPidFlag::WNOHANG)).context("cannot wait for a killed child")?
+            == WaitStatus::StillAlive
+        {
+            if Instant::now() > until {
+                return Ok(false);
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(true)
     }
 
     fn kill(self) -> Result<()> {

@@ -27,7 +27,9 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     case::Context,
+    cgroup::Cgroup,
     instance::Instance,
+    privilege,
     process::{self, Held, Started},
 };
 
@@ -53,11 +55,18 @@ impl IdMap {
     }
 }
 
+/// The ordinary user that [`Tenant::ordinary`] starts as: nobody on the machine has made it root of anything.
+pub const ORDINARY_USER: u32 = 1000;
+
 /// A user namespace and a mount namespace, kept by a process parked in them.
 pub struct Tenant {
     parked: Held,
     dir: PathBuf,
     first_id: u32,
+    /// The user each process of the tenant is before it enters; nothing if whoever made the tenant.
+    user: Option<u32>,
+    /// The cgroup each process of the tenant is in; nothing if that of the case.
+    cgroup: Option<PathBuf>,
 }
 
 impl Tenant {
@@ -102,7 +111,45 @@ impl Tenant {
             let path = format!("/proc/{}/{map}", parked.pid());
             fs::write(&path, ids.line()).with_context(|| format!("cannot write {path}"))?;
         }
-        Ok(Self { parked, dir, first_id: ids.inside })
+        Ok(Self { parked, dir, first_id: ids.inside, user: None, cgroup: None })
+    }
+
+    /// Makes a tenant as an ordinary user does who wants one: [`ORDINARY_USER`] without any capability makes the
+    /// namespaces, and maps root of the tenant to itself and nobody else.
+    ///
+    /// # Errors
+    ///
+    /// When the namespaces cannot be made.
+    pub fn ordinary(ctx: &Context, name: &str) -> Result<Self> {
+        Self::ordinary_in(ctx, name, None)
+    }
+
+    /// As [`Tenant::ordinary`], with each of its processes in `cgroup`.
+    ///
+    /// # Errors
+    ///
+    /// When the namespaces cannot be made, or the cgroup not be entered.
+    pub fn ordinary_in(ctx: &Context, name: &str, cgroup: Option<&Cgroup>) -> Result<Self> {
+        let dir = ctx.dir.join(name);
+        fs::create_dir(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        chown(&dir, Some(ORDINARY_USER.into()), Some(ORDINARY_USER.into()))?;
+        let parked = process::hold(|| {
+            close_inherited()?;
+            if let Some(cgroup) = cgroup {
+                cgroup.enter()?;
+            }
+            privilege::become_user(ORDINARY_USER)?;
+            be_visible_to_the_maker()?;
+            unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS).context("a user cannot make namespaces")?;
+            fs::write("/proc/self/setgroups", "deny")?;
+            for map in ["uid_map", "gid_map"] {
+                let path = format!("/proc/self/{map}");
+                fs::write(&path, format!("0 {ORDINARY_USER} 1")).with_context(|| format!("cannot write {path}"))?;
+            }
+            Ok(())
+        })?;
+        let cgroup = cgroup.map(|cgroup| cgroup.dir().to_owned());
+        Ok(Self { parked, dir, first_id: 0, user: Some(ORDINARY_USER), cgroup })
     }
 
     /// A folder that belongs to the tenant's first user.
@@ -227,16 +274,28 @@ impl Tenant {
     }
 
     fn enter(&self) -> Result<()> {
-        for (name, kind) in [("user", CloneFlags::CLONE_NEWUSER), ("mnt", CloneFlags::CLONE_NEWNS)] {
+        let kinds = [("user", CloneFlags::CLONE_NEWUSER), ("mnt", CloneFlags::CLONE_NEWNS)];
+        let namespaces = kinds.map(|(name, kind)| {
             let path = format!("/proc/{}/ns/{name}", self.pid());
-            let namespace = File::open(&path).with_context(|| format!("cannot open {path}"))?;
-            setns(&namespace, kind).with_context(|| format!("cannot enter {path}"))?;
+            (File::open(&path).with_context(|| format!("cannot open {path}")), path, kind)
+        });
+        if let Some(cgroup) = &self.cgroup {
+            fs::write(cgroup.join("cgroup.procs"), "0").context("cannot enter the cgroup of the tenant")?;
         }
-        let (uid, gid) = (Uid::from_raw(self.first_id), Gid::from_raw(self.first_id));
-        setgroups(&[]).context("cannot drop the groups")?;
-        setresgid(gid, gid, gid).context("cannot become the group of the tenant")?;
-        setresuid(uid, uid, uid).context("cannot become the user of the tenant")?;
-        ensure!(Uid::effective() == uid, "the tenant has the wrong user");
+        // The root of an ordinary user's tenant may not change its groups, so it is its user before it enters.
+        if let Some(user) = self.user {
+            privilege::become_user(user)?;
+        }
+        for (namespace, path, kind) in namespaces {
+            setns(&namespace?, kind).with_context(|| format!("cannot enter {path}"))?;
+        }
+        if self.user.is_none() {
+            let (uid, gid) = (Uid::from_raw(self.first_id), Gid::from_raw(self.first_id));
+            setgroups(&[]).context("cannot drop the groups")?;
+            setresgid(gid, gid, gid).context("cannot become the group of the tenant")?;
+            setresuid(uid, uid, uid).context("cannot become the user of the tenant")?;
+        }
+        ensure!(Uid::effective() == Uid::from_raw(self.first_id), "the tenant has the wrong user");
         be_visible_to_the_maker()
     }
 }

@@ -61,11 +61,13 @@ impl UeventListener {
 }
 
 /// Those of `events` that are about loop device `number`: the disk itself, or what else is called
-/// by its device number, such as its `bdi`.
+/// by its device number. Its `bdi` is left out: that of every mount of FUSE is announced, too, and says no more than
+/// that there is a device with this number.
 pub fn about(events: &[String], number: u32) -> Vec<String> {
     let names = [format!("loop{number}"), format!("{LOOP_MAJOR}:{number}")];
     let named = |event: &&String| event.split('/').any(|part| names.iter().any(|name| name == part));
-    events.iter().filter(named).cloned().collect()
+    let of_bdi = |event: &&String| event.contains("/bdi/");
+    events.iter().filter(|event| named(event) && !of_bdi(event)).cloned().collect()
 }
 
 #[cfg(test)]
@@ -73,9 +75,9 @@ mod tests {
     use super::about;
 
     #[test]
-    fn events_of_another_device_are_left_out() {
-        let events = ["add@/devices/virtual/block/loop1", "add@/devices/virtual/bdi/7:1"].map(str::to_owned);
-        let others = ["add@/devices/virtual/block/loop12", "add@/devices/virtual/bdi/7:12"].map(str::to_owned);
+    fn events_of_another_device_and_of_a_bdi_are_left_out() {
+        let events = ["add@/devices/virtual/block/loop1", "change@/devices/virtual/block/loop1"].map(str::to_owned);
+        let others = ["add@/devices/virtual/block/loop12", "add@/devices/virtual/bdi/7:1"].map(str::to_owned);
         assert_eq!(about(&[&events[..], &others[..]].concat(), 1), events);
     }
 }

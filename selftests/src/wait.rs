@@ -15,12 +15,21 @@ const DEADLINE: Duration = Duration::from_secs(8);
 /// # Errors
 ///
 /// When `condition` fails, or when it still does not hold at the deadline; `what` is told.
-pub fn until(what: &str, mut condition: impl FnMut() -> Result<bool>) -> Result<()> {
+pub fn until(what: &str, condition: impl FnMut() -> Result<bool>) -> Result<()> {
+    until_within(DEADLINE, what, condition)
+}
+
+/// Asks `condition` again and again until it holds, for at most `deadline`.
+///
+/// # Errors
+///
+/// When `condition` fails, or when it still does not hold at the deadline; the error names `what`.
+pub fn until_within(deadline: Duration, what: &str, mut condition: impl FnMut() -> Result<bool>) -> Result<()> {
     let start = Instant::now();
     let mut pause = Duration::from_millis(1);
     while !condition()? {
-        if start.elapsed() > DEADLINE {
-            bail!("waited {} s in vain for {what}", DEADLINE.as_secs());
+        if start.elapsed() > deadline {
+            bail!("waited {} s in vain for {what}", deadline.as_secs());
         }
         thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(50));

@@ -17,6 +17,7 @@ use crate::{
         inode,
         FileSystem, //
     },
+    impl_flags,
     page::PAGE_SHIFT,
     prelude::*,
     seq_file::SeqFile,
@@ -31,20 +32,46 @@ use core::{
     ptr::NonNull, //
 };
 
-/// A mounted file system. C: `struct super_block`.
+impl_flags!(
+    /// A combination of internal flags of a superblock. C: `s_iflags`.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct IFlags(u32);
+
+    /// An internal flag of a superblock. C: `SB_I_*`.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum IFlag {
+        /// Files cannot be executed. C: `SB_I_NOEXEC`.
+        Noexec = bindings::SB_I_NOEXEC,
+
+        /// Device nodes cannot be opened. C: `SB_I_NODEV`.
+        ///
+        /// It is set if the file system is mounted in a user namespace. A file system that clears
+        /// it must not let its users choose to which devices its nodes refer.
+        Nodev = bindings::SB_I_NODEV,
+    }
+);
+
+/// The stack depth that keeps other file systems, such as overlayfs, from using a file system as a
+/// layer.
+#[doc(alias = "FILESYSTEM_MAX_STACK_DEPTH")]
+pub const MAX_STACK_DEPTH: u32 = bindings::FILESYSTEM_MAX_STACK_DEPTH;
+
+/// The superblock of a mounted file system.
 ///
 /// # Invariants
 ///
 /// All instances are valid superblocks of type `T`, with `s_fs_info` from
 /// [`into_foreign`](ForeignOwnable::into_foreign) of a `T::SuperData` and with the operations of
 /// `T`. `s_root` is the root, except in a [`Rootless`], which does not give the reference out.
+#[doc(alias = "super_block")]
 #[repr(transparent)]
 pub struct SuperBlock<T: FileSystem> {
     sb: Opaque<bindings::super_block>,
     _t: PhantomData<T>,
 }
 
-// SAFETY: `SuperBlock` is not owned, and the C side synchronizes what the methods access.
+// SAFETY: `SuperBlock` is not owned, and the C side synchronizes what the methods access. `T` is
+// not in it, and its data is `Sync`.
 unsafe impl<T: FileSystem> Sync for SuperBlock<T> {}
 
 impl<T: FileSystem> SuperBlock<T> {
@@ -67,7 +94,7 @@ impl<T: FileSystem> SuperBlock<T> {
         self.sb.get()
     }
 
-    /// Returns what the superblock owns. C: `s_fs_info`.
+    /// Returns the superblock's data. C: `s_fs_info`.
     pub fn data(&self) -> <T::SuperData as ForeignOwnable>::Borrowed<'_> {
         // SAFETY: By the type invariants, and `from_foreign` is not called before the superblock
         // is gone.
@@ -88,9 +115,7 @@ impl<T: FileSystem> SuperBlock<T> {
         unsafe { Dentry::from_raw((*self.as_ptr()).s_root) }
     }
 
-    /// Makes an inode that nothing refers to yet.
-    ///
-    /// C: `new_inode`.
+    /// Creates an inode to which nothing refers yet.
     ///
     /// # Errors
     ///
@@ -104,10 +129,13 @@ impl<T: FileSystem> SuperBlock<T> {
         Ok(unsafe { inode::New::from_raw(inode) })
     }
 
-    /// Returns the inode that was given the number `ino` by [`inode::New::set_ino`] and a name
-    /// since then, if there is one and it was not evicted.
+    /// Looks up the inode with the number `ino`.
     ///
-    /// C: `ilookup`. It may sleep, waiting for an inode that is being evicted.
+    /// Only inodes whose number was set by [`set_ino`](inode::New::set_ino) and that were given a
+    /// name are found, until they are evicted. The root is not. It may sleep, waiting for an inode
+    /// that is being evicted.
+    ///
+    /// See [`recursive_removal`](crate::fs::dentry::Ref::recursive_removal) for an example.
     pub fn ilookup(&self, ino: u64) -> Option<inode::Ref<'_, T>> {
         // SAFETY: `self` is a valid superblock by the type invariants.
         let inode = NonNull::new(unsafe { bindings::ilookup(self.as_ptr(), ino) })?;
@@ -117,24 +145,28 @@ impl<T: FileSystem> SuperBlock<T> {
     }
 }
 
-/// A superblock that owns nothing yet.
+/// A new superblock that has no data yet.
+///
+/// It is a type of its own, as is [`Rootless`], and not a state in a parameter of [`SuperBlock`],
+/// because it is owned: each step consumes it, whereas there are only references to a `SuperBlock`.
 ///
 /// # Invariants
 ///
-/// `sb` is a new, valid superblock of type `T` for the duration of `'a`, which nobody else can
-/// access. It owns nothing, and has no root.
+/// `sb` is a valid superblock of type `T` for the duration of `'a`, which is being filled: it is in
+/// the kernel's list of superblocks, but everybody else waits for `SB_BORN` before they look into
+/// it. It has no data and no root.
 pub struct New<'a, T: FileSystem> {
     sb: NonNull<bindings::super_block>,
     _p: PhantomData<&'a T>,
 }
 
 impl<'a, T: FileSystem> New<'a, T> {
-    /// Takes charge of a new superblock, and gives it the operations of `T`.
+    /// Takes ownership of a new superblock and sets its operations.
     ///
     /// # Safety
     ///
-    /// `sb` must be a new, valid superblock of type `T` for the duration of `'a`, which nobody
-    /// else can access, owns nothing and has no root.
+    /// `sb` must be a valid superblock of type `T` for the duration of `'a`, which is being filled
+    /// and has neither `SB_BORN` nor data nor a root.
     pub(crate) unsafe fn from_raw(sb: *mut bindings::super_block) -> Self {
         // SAFETY: By the safety requirements `sb` is valid and ours.
         unsafe {
@@ -159,41 +191,38 @@ impl<'a, T: FileSystem> New<'a, T> {
         unsafe { UserNamespace::from_ptr((*self.sb.as_ptr()).s_user_ns) }
     }
 
-    /// Sets what `statfs(2)` calls the type of the file system. C: `s_magic`.
+    /// Sets the magic number, which `statfs(2)` reports. C: `s_magic`.
     pub fn set_magic(&mut self, magic: u32) {
         // SAFETY: By the type invariants the superblock is ours.
         unsafe { (*self.sb.as_ptr()).s_magic = magic as c_ulong };
     }
 
-    /// Lets nobody execute a file of this file system. C: `SB_I_NOEXEC`.
-    pub fn set_noexec(&mut self) {
+    /// Sets internal flags. C: `s_iflags`.
+    pub fn set_iflags(&mut self, flags: impl Into<IFlags>) {
+        let flags: IFlags = flags.into();
         // SAFETY: By the type invariants the superblock is ours.
-        unsafe { (*self.sb.as_ptr()).s_iflags |= bindings::SB_I_NOEXEC as c_ulong };
+        unsafe { (*self.sb.as_ptr()).s_iflags |= flags.0 as c_ulong };
     }
 
-    /// Lets the nodes of this file system be opened as devices, even if it is mounted in a user
-    /// namespace. C: clears `SB_I_NODEV`.
-    ///
-    /// The file system must not let its users choose which devices the nodes stand for.
-    pub fn allow_devices(&mut self) {
+    /// Clears internal flags. C: `s_iflags`.
+    pub fn clear_iflags(&mut self, flags: impl Into<IFlags>) {
+        let flags: IFlags = flags.into();
         // SAFETY: By the type invariants the superblock is ours.
-        unsafe { (*self.sb.as_ptr()).s_iflags &= !(bindings::SB_I_NODEV as c_ulong) };
+        unsafe { (*self.sb.as_ptr()).s_iflags &= !(flags.0 as c_ulong) };
     }
 
-    /// Keeps other file systems, such as overlayfs, from using this one as a layer. C:
+    /// Sets how many file systems are stacked up to this one, [`MAX_STACK_DEPTH`] at most. C:
     /// `s_stack_depth`.
-    pub fn forbid_stacking(&mut self) {
+    pub fn set_stack_depth(&mut self, depth: u32) {
         // SAFETY: By the type invariants the superblock is ours.
-        unsafe {
-            (*self.sb.as_ptr()).s_stack_depth = bindings::FILESYSTEM_MAX_STACK_DEPTH as c_int;
-        }
+        unsafe { (*self.sb.as_ptr()).s_stack_depth = depth.min(MAX_STACK_DEPTH) as c_int };
     }
 
-    /// Gives the superblock what it owns. C: `s_fs_info`.
+    /// Sets the superblock's data. C: `s_fs_info`.
     ///
-    /// [`FileSystem::kill_sb`] gets it back, also if the mount fails further on.
+    /// [`FileSystem::kill_sb`] receives it in the end, even if the mount fails later.
     pub fn set_data(self, data: T::SuperData) -> Rootless<'a, T> {
-        // SAFETY: By the type invariants the superblock is ours and owns nothing yet.
+        // SAFETY: By the type invariants the superblock is ours and has no data yet.
         unsafe { (*self.sb.as_ptr()).s_fs_info = data.into_foreign() };
 
         // INVARIANT: `s_fs_info` was set, `from_raw` has set the operations, and there is no root.
@@ -205,17 +234,17 @@ impl<'a, T: FileSystem> New<'a, T> {
     }
 }
 
-/// A superblock that has everything but a root.
+/// A new superblock that has data but no root yet.
 ///
 /// # Invariants
 ///
-/// Nobody else can access `sb`, and its `s_root` is null.
+/// `sb` is being filled, see [`New`], and its `s_root` is null.
 pub struct Rootless<'a, T: FileSystem> {
     sb: &'a SuperBlock<T>,
 }
 
 impl<'a, T: FileSystem> Rootless<'a, T> {
-    /// Makes an inode, see [`SuperBlock::new_inode`].
+    /// Creates an inode, see [`SuperBlock::new_inode`].
     ///
     /// # Errors
     ///
@@ -224,22 +253,20 @@ impl<'a, T: FileSystem> Rootless<'a, T> {
         self.sb.new_inode()
     }
 
-    /// Gives the superblock its root. C: `d_make_root`.
+    /// Sets the root.
     ///
     /// # Errors
     ///
-    /// [`ENOMEM`]; [`ENOTDIR`] if `root` is [not a directory](inode::New::set_dir); [`EXDEV`] if it
-    /// is of another superblock.
-    pub fn set_root(self, root: inode::New<'a, T>) -> Result<&'a SuperBlock<T>> {
-        if !root.is_dir() {
-            return Err(ENOTDIR);
-        }
+    /// [`ENOMEM`]; [`EXDEV`] if the inode is of another superblock.
+    #[doc(alias = "d_make_root")]
+    pub fn set_root(self, root: inode::New<'a, T, inode::Dir>) -> Result<&'a SuperBlock<T>> {
         if !root.is_of(self.sb) {
             return Err(EXDEV);
         }
 
-        // SAFETY: `d_make_root` takes the reference that `publish` gives up.
-        let root = unsafe { bindings::d_make_root(root.publish().as_ptr()) };
+        // SAFETY: The inode is a directory, and `d_make_root` takes its reference. It is not
+        // hashed, so that `ilookup` does not find it.
+        let root = unsafe { bindings::d_make_root(root.into_raw().as_ptr()) };
         if root.is_null() {
             return Err(ENOMEM);
         }
@@ -250,16 +277,20 @@ impl<'a, T: FileSystem> Rootless<'a, T> {
     }
 }
 
-/// What a superblock can do. C: `struct super_operations`.
+/// The operations of a superblock.
 ///
-/// `statfs` is `simple_statfs`. An inode is evicted as soon as nobody refers to it, and what it
-/// owns is dropped then.
+/// `statfs` is `simple_statfs()`, and `drop_inode` is `inode_just_drop()`: an inode is evicted as
+/// soon as nothing refers to it, and its data is dropped then.
+///
+/// See [`FileSystem`] for an example.
+#[doc(alias = "super_operations")]
 #[vtable]
 pub trait Operations: 'static {
     /// The type of file systems this is for.
     type FileSystem: FileSystem;
 
-    /// Shows the mount options, each with a comma before it, in `/proc/self/mounts` and its like.
+    /// Shows the mount options, each with a comma before it, in `/proc/self/mounts` and similar
+    /// files.
     fn show_options(_sb: &SuperBlock<Self::FileSystem>, _m: &SeqFile) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }

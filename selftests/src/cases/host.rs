@@ -101,13 +101,13 @@ impl<'ctx> Host<'ctx> {
     }
 
     /// A device that was not there, and its node.
-    fn fresh(&self) -> Result<(u32, PathBuf)> {
+    pub(super) fn fresh(&self) -> Result<(u32, PathBuf)> {
         let number = block::unused_number(0)?;
         self.control.add_number(number)?;
         Ok((number, node(number)))
     }
 
-    fn backing(&self, name: &str) -> Result<Backing> {
+    pub(super) fn backing(&self, name: &str) -> Result<Backing> {
         Backing::new(&self.ctx.dir.join(name))
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     backing::Backing,
     block, case,
     case::{Case, Context, Need, Who},
-    cgroup::MemoryCgroup,
+    cgroup::Cgroup,
     expect,
     instance::{Detached, Instance},
     limit,
@@ -438,7 +438,7 @@ fn memory_of_a_device_is_charged_to_the_cgroup_of_its_maker(ctx: &Context) -> Re
     const DEVICES: u32 = 32;
     /// The least a device costs, in bytes: `struct loop_device` alone is larger.
     const EACH: u64 = 512;
-    let cgroup = MemoryCgroup::new("loopfs-maker")?;
+    let cgroup = Cgroup::new("loopfs-maker", &["memory"])?;
     let instance = Instance::new(ctx, "loopfs")?;
     process::run(|| {
         cgroup.enter()?;

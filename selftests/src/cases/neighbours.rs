@@ -208,7 +208,8 @@ fn nested_namespaces_are_charged_up_the_chain(ctx: &Context) -> Result<()> {
     })
 }
 
-/// N7 and N1: root of a parent has every capability in the namespaces below.
+/// N7 and N1: root of a parent has every capability in the namespaces below. To open a device takes more (T8): root of the
+/// host, or somebody in the owner, who may hand the descriptor out.
 fn parent_rules_over_the_devices_of_a_nested_namespace(ctx: &Context) -> Result<()> {
     let outer = Tenant::new(ctx, "outer")?;
     outer.run(|| {
@@ -217,12 +218,18 @@ fn parent_rules_over_the_devices_of_a_nested_namespace(ctx: &Context) -> Result<
         let number = inner.run(|| Ok(instance.add_bound(&Backing::new(&inner.dir().join("file"))?)?))?;
         let node = instance.node(number);
         let read_only = inner.descriptor(|| Ok(LoopDevice::open_read_only(&node)?.into()))?;
-        for (name, result) in LoopDevice::from(read_only).privileged_calls() {
+        let device = LoopDevice::from(read_only);
+        for (name, result) in device.privileged_calls() {
             result.with_context(|| format!("{name} by root of the owner's parent"))?;
         }
         let outside = Instance::at(&inner.seen_from_outside(instance.dir()));
         process::run(|| {
-            LoopDevice::open(&outside.node(number))?.clear()?;
+            expect::errno(LoopDevice::open(&outside.node(number)), Errno::EPERM, "open by root of the owner's parent")?;
+            Ok(())
+        })?;
+        device.clear()?;
+        drop(device);
+        process::run(|| {
             outside.control()?.remove(number)?;
             fs::metadata(outside.node(number)).err().context("the node is still there")?;
             Ok(())

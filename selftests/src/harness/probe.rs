@@ -9,8 +9,11 @@ use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
 use crate::{
     case::{Case, Need},
+    cgroup::has_controller,
+    fs_context::FsContext,
     kernel_config, lockdep,
     loop_control::LoopControl,
+    memfd,
 };
 
 /// The first need of `case` that is not met here.
@@ -42,6 +45,15 @@ pub(super) fn describe(need: Need) -> String {
         Need::Fuse => "FUSE",
         Need::Overlayfs => "overlayfs",
         Need::Memcg => "the memory controller of cgroup v2",
+        Need::IoController => "the io controller of cgroup v2",
+        Need::Pids => "the pids controller of cgroup v2",
+        Need::BlkTrace => "blktrace",
+        Need::Aio => "asynchronous I/O",
+        Need::IoUring => "io_uring for ordinary users",
+        Need::Userfaultfd => "userfaultfd",
+        Need::Memfd => "memfd_create",
+        Need::Secretmem => "memfd_secret",
+        Need::TmpfsQuota => "tmpfs with quotas",
         Need::Fsnotify => "inotify or fanotify",
         Need::Uevent => "network namespaces with uevents",
         Need::Swap => "swap",
@@ -64,9 +76,17 @@ fn is_met(need: Need) -> bool {
         Need::Ext4 => has_filesystem("ext4"),
         Need::Fuse => has_filesystem("fuse") && exists("/dev/fuse"),
         Need::Overlayfs => has_filesystem("overlay"),
-        Need::Memcg => {
-            let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
-            controllers.split_ascii_whitespace().any(|name| name == "memory")
+        Need::Memcg => has_controller("memory"),
+        Need::IoController => has_controller("io"),
+        Need::Pids => has_controller("pids"),
+        Need::BlkTrace => a_disk_has("trace"),
+        Need::Aio => exists("/proc/sys/fs/aio-max-nr"),
+        Need::IoUring => fs::read_to_string("/proc/sys/kernel/io_uring_disabled").is_ok_and(|text| text.trim() == "0"),
+        Need::Userfaultfd => exists("/proc/sys/vm/unprivileged_userfaultfd"),
+        Need::Memfd => memfd::sealable("probe").is_ok(),
+        Need::Secretmem => memfd::secret().is_ok(),
+        Need::TmpfsQuota => {
+            FsContext::open(c"tmpfs").and_then(|context| context.set("usrquota_block_hardlimit", "1M")).is_ok()
         }
         Need::Fsnotify => exists("/proc/sys/fs/inotify") && exists("/proc/sys/fs/fanotify"),
         Need::Uevent => exists("/proc/self/ns/net"),
@@ -91,6 +111,11 @@ fn opening_a_node_makes_its_device() -> bool {
     }
     let _ = fs::remove_file(node);
     made
+}
+
+/// Whether any disk has the entry `name` in sysfs.
+fn a_disk_has(name: &str) -> bool {
+    fs::read_dir("/sys/block").is_ok_and(|disks| disks.flatten().any(|disk| disk.path().join(name).exists()))
 }
 
 fn has_filesystem(name: &str) -> bool {
