@@ -54,7 +54,7 @@ proptest! {
                     count += u32::from(allowed);
                 }
                 2 if count > 0 => {
-                    limit.give_back();
+                    prop_assert!(limit.give_back());
                     count -= 1;
                 }
                 2 => {}
