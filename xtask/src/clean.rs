@@ -1,7 +1,8 @@
 //! Keeps the cache small: removes what belongs to clones that are gone, and what was not used for longest.
 //!
 //! What the cache holds apart from findings and settings comes in units: a base, the trees of a clone, a build folder, a
-//! disk, an initramfs. A unit that another one needs or that a run holds is never removed.
+//! disk, an initramfs. A unit that another one needs or that a run holds is never removed, nor are the trees of a clone
+//! that is there: a user may work in them.
 
 use std::{
     fs::{self, File},
@@ -54,6 +55,7 @@ pub fn units(cache: &Path) -> Result<Vec<Unit>> {
     let trees = trees(cache)?;
     let mut units = Vec::new();
     for clone in folders(&cache.join("series"))? {
+        // The trees of a clone that is there may hold work of the user.
         let path = fs::read_to_string(clone.join(CLONE)).ok();
         let gone = path.is_some_and(|path| !Path::new(&path).exists());
         let lock = clone.join("series.lock");
@@ -62,7 +64,7 @@ pub fn units(cache: &Path) -> Result<Vec<Unit>> {
             bytes: bytes(&clone),
             used: modified(&lock),
             idle: gone.then_some("its clone is gone"),
-            needed: held || is_held(&lock),
+            needed: !gone || held || is_held(&lock),
             path: clone,
         });
     }
@@ -236,7 +238,7 @@ mod tests {
         fs::create_dir_all(cache.join("base/unused")).unwrap();
         let units = units(&cache).unwrap();
         let find = |name: &str| units.iter().find(|unit| unit.path.ends_with(name)).unwrap();
-        assert!(find("series/here").idle.is_none() && find("series/gone").idle.is_some());
+        assert!(find("series/here").needed && !find("series/gone").needed && find("series/gone").idle.is_some());
         assert!(find("base/here").needed && !find("base/unused").needed);
         assert!(find("build/default-12345678").idle.is_some());
         let build = format!("build/default{}", tree_key(&cache.join("series/here/abc/linux")));

@@ -408,7 +408,15 @@ fn a_guest_that_dies_under_a_command_is_no_exit_code_of_the_command() {
 }
 
 #[test]
-fn a_kernel_warning_under_a_command_is_told_and_the_exit_code_stays_the_commands() {
+fn a_kernel_warning_under_a_command_that_succeeds_is_a_failure_of_the_run() {
+    let run = run_program(&Bench::new("warning"), &["--", "true"], b"");
+    assert_eq!(run.code, Some(5), "{run:#?}");
+    run.assert_has("error: the kernel reported a fault: WARNING: fs/inode.c:336");
+    assert_eq!(run_program(&Bench::new("fine"), &["--", "true"], b"").code, Some(0));
+}
+
+#[test]
+fn a_kernel_warning_under_a_command_that_fails_is_told_and_the_exit_code_stays_the_commands() {
     let run = run_program(&Bench::new("warning"), &["--", "x"], b"");
     assert_eq!(run.code, Some(7), "{run:#?}");
     assert!(run.stderr.contains("WARNING: fs/inode.c:336"), "{run:#?}");
