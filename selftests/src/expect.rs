@@ -1,4 +1,4 @@
-//! Assertions on the outcome of system calls, told with the errno's name.
+//! Assertions on the outcome of system calls, which name the errno.
 
 use std::{fmt::Debug, io};
 
@@ -10,7 +10,7 @@ fn errno_of(error: &io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw)
 }
 
-/// Requires that `act`, told by `what`, failed with `expected` and nothing else.
+/// Requires that `act`, described by `what`, failed with `expected` and nothing else.
 ///
 /// # Errors
 ///
@@ -19,7 +19,7 @@ pub fn errno<T: Debug, E: Into<io::Error>>(act: Result<T, E>, expected: Errno, w
     one_of(act, &[expected], what)
 }
 
-/// Requires that `act`, told by `what`, failed with one of `expected`.
+/// Requires that `act`, described by `what`, failed with one of `expected`.
 ///
 /// # Errors
 ///

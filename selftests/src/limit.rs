@@ -1,4 +1,4 @@
-//! `/proc/sys/user/max_loop_devices`, the bound of the user namespace of whoever opens it.
+//! `/proc/sys/user/max_loop_devices`, the bound of the user namespace of the process that opens it.
 
 use std::{fs, io};
 

@@ -27,7 +27,7 @@ impl MountInfo {
         Self::all()?
             .into_iter()
             .rfind(|mount| Path::new(&mount.mount_point) == dir)
-            .with_context(|| format!("{} is no mount point", dir.display()))
+            .with_context(|| format!("{} is not a mount point", dir.display()))
     }
 
     /// All mounts of this process's mount namespace.

@@ -1,4 +1,4 @@
-//! A shell for command lines as a person types them, on the host or in a container, with loop devices where
+//! A shell for command lines as users type them, on the host or in a container, with loop devices where
 //! programs look for them.
 
 use std::{

@@ -56,7 +56,7 @@ fn step(number: u32, title: &str) {
     println!("\n{number}. {title}");
 }
 
-/// Prints what a person would type, and below it what came of it.
+/// Prints what a user would type, and its output below.
 fn show(command: &str, result: &str) {
     println!("   $ {command}");
     for line in result.lines() {

@@ -14,7 +14,7 @@ const DEADLINE: Duration = Duration::from_secs(8);
 ///
 /// # Errors
 ///
-/// When `condition` fails, or when it still does not hold at the deadline; `what` is told.
+/// When `condition` fails, or when it still does not hold at the deadline; the error names `what`.
 pub fn until(what: &str, condition: impl FnMut() -> Result<bool>) -> Result<()> {
     until_within(DEADLINE, what, condition)
 }

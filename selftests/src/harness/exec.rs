@@ -1,4 +1,4 @@
-//! Runs one program of the person's choice, its standard streams being ports to the host.
+//! Runs one program that the user chose; its standard streams are ports to the host.
 
 use std::{
     fs::File,

@@ -100,7 +100,8 @@ fn receive(control: File) -> Receiver<Result<Command>> {
     thread::spawn(move || {
         for line in BufReader::new(port::Patient(control)).lines() {
             let command = line.context("cannot read from the host").and_then(|line| {
-                Command::from_line(&line).with_context(|| format!("the host sent what is no command: {line}"))
+                Command::from_line(&line)
+                    .with_context(|| format!("the host sent something that is not a command: {line}"))
             });
             if sender.send(command).is_err() {
                 return;

@@ -40,7 +40,7 @@ pub(super) fn enter(device: &str) -> Result<()> {
     let layers = format!("lowerdir={DISK},upperdir={upper},workdir={work}");
     mount(Some("root"), ROOT, Some("overlay"), MsFlags::empty(), Some(layers.as_str())).context("cannot overlay it")?;
 
-    // Each case is another process of this program, and a person calls it by name.
+    // Each case is another process of this program, and users call it by name.
     for name in ["init", "usr/bin/loopfs-selftests"] {
         let place = Path::new(ROOT).join(name);
         fs::copy("/init", &place).with_context(|| format!("cannot copy this program to {}", place.display()))?;
