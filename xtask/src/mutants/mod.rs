@@ -132,6 +132,22 @@ fn conclude(lab: &Laboratory<'_>, mutant: &Mutant, ready: Ready) -> Result<(Muta
     Ok((mutant.clone(), fate))
 }
 
+/// Which of `mutants` no longer apply to the series, and why: a matter of seconds, as nothing is built.
+///
+/// # Errors
+///
+/// [`Failure::Series`] when the series itself does not apply.
+pub fn stale(ctx: &Ctx, base: &Base, mutants: &[Mutant]) -> Result<Vec<(Mutant, Fate)>> {
+    let series = tree::Series::open(ctx, base)?;
+    let mut stale = Vec::new();
+    for mutant in mutants {
+        if let Err(why) = tree::with_patch(&series.git, series.tip(base), &mutant.diff)? {
+            stale.push((mutant.clone(), Fate::NoLongerApplies(why)));
+        }
+    }
+    Ok(stale)
+}
+
 /// The mutants of the repository that `filters` choose by a part of their name, line or cases; all without a filter.
 pub fn select(ctx: &Ctx, filters: &[String]) -> Result<Vec<Mutant>> {
     let folder = ctx.root().join(mutant::FOLDER);

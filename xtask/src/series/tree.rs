@@ -200,19 +200,31 @@ pub fn prepare_mutant(ctx: &Ctx, base: &Base, diff: &str) -> Result<Result<Tree,
     let folder = Folder::read(&ctx.root().join(PATCHES))?;
     let commits = work.commits_of(ctx, base, &folder)?;
     let commit = commits.last().unwrap_or(&base.commit);
-    let index = tempfile::tempdir_in(work.git.dir().join(".git")).context("cannot make a temporary folder")?;
-    let git = work.git.with_index(index.path().join("index"));
-    git.read(["read-tree", commit])?;
-    if let Err(error) = git.feed(["apply", "--cached", "--recount", "-C1", "-"], diff.as_bytes()) {
-        interrupt::check()?;
-        return Ok(Err(format!("{error:#}").lines().skip(1).collect::<Vec<_>>().join("; ")));
-    }
-    let shown = git.line(["write-tree"])?;
+    let shown = match with_patch(&work.git, commit, diff)? {
+        Ok(shown) => shown,
+        Err(why) => return Ok(Err(why)),
+    };
     if !work.is_at(commit, &shown)? || work.theirs()?.is_some() {
         lock.alone()?;
         work.move_to(commit, &shown)?;
     }
     work.tree(commit, shown, Vec::new(), lock).map(Ok)
+}
+
+/// The git tree of `commit` with the patch `diff` on top, or why the patch does not apply.
+///
+/// # Errors
+///
+/// On Ctrl-C, or when git fails otherwise. A patch that does not apply is no error.
+pub fn with_patch(git: &Git, commit: &str, diff: &str) -> Result<Result<String, String>> {
+    let index = tempfile::tempdir_in(git.dir().join(".git")).context("cannot make a temporary folder")?;
+    let git = git.with_index(index.path().join("index"));
+    git.read(["read-tree", commit])?;
+    if let Err(error) = git.feed(["apply", "--cached", "--recount", "-C1", "-"], diff.as_bytes()) {
+        interrupt::check()?;
+        return Ok(Err(format!("{error:#}").lines().skip(1).collect::<Vec<_>>().join("; ")));
+    }
+    git.line(["write-tree"]).map(Ok)
 }
 
 /// One prefix of the series, without its tree being moved there.

@@ -39,8 +39,11 @@ pub struct Mutants {
     /// List the mutants, and run none.
     #[arg(long)]
     list: bool,
+    /// Report the mutants that no longer apply to the series, and run none.
+    #[arg(long, conflicts_with = "list")]
+    check: bool,
     /// Write the table of all mutants into selftests/COVERAGE.md, and run none.
-    #[arg(long, conflicts_with_all = ["filter", "list"])]
+    #[arg(long, conflicts_with_all = ["filter", "list", "check"])]
     write: bool,
 }
 
@@ -53,6 +56,9 @@ impl Task for Mutants {
         if self.list {
             show(report::table(&mutants).trim_end());
             return Ok(());
+        }
+        if self.check {
+            return check(ctx, &mutants);
         }
         install::ensure(ctx, &[Purpose::Source, Purpose::Build, Purpose::Guest], Minimum::default())?;
         let base = source::base(ctx, None)?;
@@ -81,6 +87,16 @@ impl Task for Mutants {
         }
         Err(anyhow!("{bad} of {} mutants were not killed", fates.len()).context(Failure::Case))
     }
+}
+
+fn check(ctx: &Ctx, mutants: &[Mutant]) -> Result<()> {
+    install::ensure(ctx, &[Purpose::Source], Minimum::default())?;
+    let stale = mutants::stale(ctx, &source::base(ctx, None)?, mutants)?;
+    for (mutant, fate) in &stale {
+        show(&report::line(mutant, fate));
+    }
+    show(&format!("{} of {} mutants apply to the series", mutants.len() - stale.len(), mutants.len()));
+    if stale.is_empty() { Ok(()) } else { Err(anyhow!("{} no longer apply", stale.len()).context(Failure::Case)) }
 }
 
 /// Runs the cases of `mutant`; returns those that failed, which a guest that died counts among.

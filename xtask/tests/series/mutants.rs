@@ -61,6 +61,14 @@ fn each_mutant_has_its_fate_and_is_tried_once() {
 }
 
 #[test]
+fn what_no_longer_applies_is_found_without_a_build() {
+    let bench = Bench::new();
+    let all = [mutant("2", "bad"), mutant("none", "stale")];
+    let stale = mutants::stale(&bench.ctx, &bench.lab.base, &all).unwrap();
+    assert_eq!(stale.iter().map(|(mutant, _)| mutant.name.as_str()).collect::<Vec<_>>(), ["001-stale"]);
+}
+
+#[test]
 fn a_mutant_of_a_case_that_does_not_exist_is_an_error() {
     let bench = Bench::new();
     let wrong = Mutant { cases: vec!["two".to_owned()], ..mutant("2", "bad") };
