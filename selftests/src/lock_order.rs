@@ -41,7 +41,7 @@ pub const LOCKS: [Lock; 8] = [
     Lock::new("s_umount", S_UMOUNT),
     Lock::new("i_rwsem", I_RWSEM),
     Lock::new("Instance::devices", DEVICES).innermost(),
-    Lock::new("Instance::limit", LIMIT).innermost(),
+    Lock::new("Quota::limit", LIMIT).innermost(),
     Lock::new("disk->open_mutex", OPEN_MUTEX),
     Lock::new("lo->lo_mutex", LO_MUTEX),
     Lock::new("loop_validate_mutex", VALIDATE_MUTEX).innermost(),

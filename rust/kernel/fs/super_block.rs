@@ -155,6 +155,47 @@ impl<T: FileSystem> SuperBlock<T> {
 /// `sb` is a valid superblock of type `T` for the duration of `'a`, which is being filled: it is in
 /// the kernel's list of superblocks, but everybody else waits for `SB_BORN` before they look into
 /// it. It has no data and no root.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::{
+///     fs::{
+///         inode,
+///         super_block::{
+///             IFlag,
+///             New,
+///             MAX_STACK_DEPTH, //
+///         },
+///         FileSystem,
+///         SuperBlock, //
+///     },
+///     prelude::*, //
+/// };
+///
+/// fn fill<'a, T: FileSystem, O: inode::Operations<FileSystem = T>>(
+///     mut sb: New<'a, T>,
+///     data: T::SuperData,
+/// ) -> Result<&'a SuperBlock<T>> {
+///     sb.set_magic(0x6578616d);
+///     sb.set_iflags(IFlag::Noexec);
+///     sb.clear_iflags(IFlag::Nodev);
+///     sb.set_stack_depth(MAX_STACK_DEPTH);
+///
+///     let sb = sb.set_data(data);
+///     let root = sb.new_inode()?.into_dir::<O>(0o755);
+///     sb.set_root(root)
+/// }
+/// ```
+///
+/// A superblock without a root is not returned:
+///
+/// ```ignore,compile_fail,E0308
+/// # use kernel::{fs::{super_block::New, FileSystem, SuperBlock}, prelude::*};
+/// fn fill<'a, T: FileSystem>(sb: New<'a, T>, data: T::SuperData) -> Result<&'a SuperBlock<T>> {
+///     Ok(sb.set_data(data))
+/// }
+/// ```
 pub struct New<'a, T: FileSystem> {
     sb: NonNull<bindings::super_block>,
     _p: PhantomData<&'a T>,
@@ -282,7 +323,33 @@ impl<'a, T: FileSystem> Rootless<'a, T> {
 /// `statfs` is `simple_statfs()`, and `drop_inode` is `inode_just_drop()`: an inode is evicted as
 /// soon as nothing refers to it, and its data is dropped then.
 ///
-/// See [`FileSystem`] for an example.
+/// # Examples
+///
+/// ```
+/// use core::marker::PhantomData;
+/// use kernel::{
+///     fs::{
+///         super_block,
+///         FileSystem,
+///         SuperBlock, //
+///     },
+///     prelude::*,
+///     seq_file::SeqFile,
+///     seq_print, //
+/// };
+///
+/// struct Super<T>(PhantomData<T>);
+///
+/// #[vtable]
+/// impl<T: FileSystem<SuperData = KBox<u32>>> super_block::Operations for Super<T> {
+///     type FileSystem = T;
+///
+///     fn show_options(sb: &SuperBlock<T>, m: &SeqFile) -> Result {
+///         seq_print!(m, ",max={}", sb.data());
+///         Ok(())
+///     }
+/// }
+/// ```
 #[doc(alias = "super_operations")]
 #[vtable]
 pub trait Operations: 'static {
