@@ -64,6 +64,9 @@ pub(super) fn cases() -> Vec<Case> {
         case!(["N5", "H22"], fuse_file_of_an_ordinary_user_works)
             .only(&[Who::Root])
             .needing(&[Need::Loopfs, Need::Fuse]),
+        case!(["N5", "T5"], fuse_file_of_the_initial_namespace_backs_no_device_of_a_tenant)
+            .only(&[Who::Root])
+            .needing(&[Need::Loopfs, Need::Fuse]),
         case!(["N5"], fuse_file_of_the_initial_namespace_works).only(&[Who::Root]).needing(&[Need::Loopfs, Need::Fuse]),
     ]
 }
@@ -372,6 +375,22 @@ fn fuse_file_of_an_ordinary_user_works(ctx: &Context) -> Result<()> {
     fs::create_dir(&dir)?;
     let server = process::hold(|| fuse::serve(&device, &dir, 1000))?;
     process::run(|| expect_served_file_works(&Instance::new(ctx, "loopfs")?, &dir))?;
+    server.kill()
+}
+
+/// T5: its server may wait for the device, and nothing that the owner of the device may do would end that.
+fn fuse_file_of_the_initial_namespace_backs_no_device_of_a_tenant(ctx: &Context) -> Result<()> {
+    let device = fuse_device(ctx)?;
+    let dir = ctx.dir.join("fuse");
+    fs::create_dir(&dir)?;
+    let server = process::hold(|| fuse::serve(&device, &dir, 1000))?;
+    let tenant = Tenant::ordinary(ctx, "tenant")?;
+    let instance = tenant.mount()?;
+    tenant.run(|| {
+        let file = File::options().read(true).write(true).open(dir.join(fuse::FILE))?;
+        expect_refused(&instance, &file, Errno::EPERM, "a FUSE file of the initial namespace")
+    })?;
+    tenant.kill()?;
     server.kill()
 }
 
