@@ -1,5 +1,6 @@
 //! `series mail`: the series as mails, ready for a user to send. Nothing here sends anything.
 
+pub mod choice;
 pub mod compose;
 pub mod gate;
 pub mod people;
@@ -19,14 +20,15 @@ use crate::{
     git::Git,
     series::{
         apply, check, checkpatch,
-        folder::{Folder, PATCHES},
+        folder::{COVER, Folder, PATCHES, has_subject_and_text},
         patch::Patch,
         scratch::Scratch,
         tree,
     },
     source::Base,
-    verify::evidence::Evidence,
+    verify::{evidence::Evidence, table},
 };
+use choice::Choice;
 use compose::{Cover, Mail, Series};
 use gate::{Gate, Gates};
 use people::{People, Person};
@@ -34,6 +36,8 @@ use people::{People, Person};
 /// What the user wants.
 #[derive(Clone, Debug)]
 pub struct Order {
+    /// Which patches; all of them, if it is not said.
+    pub patches: Option<Choice>,
     /// Which version of the series this is, from 1.
     pub version: u32,
     /// Whether it is a request for comments only.
@@ -44,7 +48,7 @@ pub struct Order {
     pub submitter: Person,
     /// Who else gets all of it.
     pub also: People,
-    /// The folder that gets a folder `vN`.
+    /// The folder that gets a folder `vN`, for a group in a folder of its name.
     pub folder: PathBuf,
     /// Gates that need not be passed.
     pub skip: BTreeSet<Gate>,
@@ -71,14 +75,22 @@ pub struct Written {
 ///
 /// [`Failure::Series`] when a gate is not passed that was not switched off; all of them are told, and nothing is
 /// written.
+///
+/// [`Failure::Usage`] when the order names patches that are no group.
 pub fn write(ctx: &Ctx, base: &Base, order: &Order) -> Result<Written> {
     let folder = Folder::read(&ctx.root().join(PATCHES))?;
     if folder.entries.is_empty() {
         bail!(anyhow!("there are no patches to mail").context(Failure::Series));
     }
+    let group = order.patches.as_ref().map(|choice| choice.group(&folder).cloned()).transpose()?;
+    let folder = match &group {
+        Some(group) => folder.only(group)?,
+        None => folder,
+    };
     let evidence = Evidence::read(ctx.root(), base)?;
     let mut gates = Gates::new(&order.skip);
-    let target = order.folder.join(format!("v{}", order.version));
+    let versions = group.as_ref().map_or_else(|| order.folder.clone(), |group| order.folder.join(&group.name));
+    let target = versions.join(format!("v{}", order.version));
 
     gates.judge(Gate::Series, || {
         let report = check::check(ctx, base)?;
@@ -95,7 +107,8 @@ pub fn write(ctx: &Ctx, base: &Base, order: &Order) -> Result<Written> {
         none((!order.sign_off).then(|| missing.to_owned()))
     })?;
     let cover_text = folder.cover.clone().unwrap_or_default();
-    gates.judge(Gate::Cover, || none(cover_faults(&cover_text)))?;
+    let cover_name = group.as_ref().map_or(COVER, |group| &group.cover);
+    gates.judge(Gate::Cover, || none(cover_faults(cover_name, &cover_text)))?;
     gates.judge(Gate::Changelog, || {
         let heading = format!("Changes in v{}", order.version);
         let missing = order.version > 1 && !cover_text.lines().any(|line| line.starts_with(&heading));
@@ -112,7 +125,8 @@ pub fn write(ctx: &Ctx, base: &Base, order: &Order) -> Result<Written> {
 
     // What follows needs a series that applies; a fault found so far would only come back in other words.
     gates.verdict()?;
-    let opened = tree::Series::open(ctx, base)?;
+    let mut opened = tree::Series::open(ctx, base)?;
+    opened.commits.truncate(folder.entries.len());
     let work = tree::prepare_tree(ctx, base)?;
     let mut series =
         Series { version: order.version, rfc: order.rfc, submitter: order.submitter.clone(), patches: Vec::new() };
@@ -136,8 +150,11 @@ pub fn write(ctx: &Ctx, base: &Base, order: &Order) -> Result<Written> {
     })?;
     let cover = Cover {
         text: cover_text,
-        evidence: evidence.table().map(str::to_owned),
-        range_diff: range_diff(ctx, base, &opened, order)?,
+        evidence: evidence.table().map(|text| match &group {
+            Some(_) => table::start(text, folder.entries.len()),
+            None => text.to_owned(),
+        }),
+        range_diff: range_diff(ctx, base, &opened, &versions, order.version)?,
         summary: summary(&opened, base)?,
         base: official(base, ctx.verbose)?,
     };
@@ -155,11 +172,10 @@ fn none(faults: impl IntoIterator<Item = String>) -> Result<Verdict> {
     Ok(Verdict::of(faults))
 }
 
-fn cover_faults(text: &str) -> Vec<String> {
-    let (subject, body) = text.split_once('\n').unwrap_or((text, ""));
+fn cover_faults(name: &str, text: &str) -> Vec<String> {
     let mut faults = Vec::new();
-    if subject.trim().is_empty() || body.trim().is_empty() {
-        faults.push(format!("{PATCHES}/{} has no subject and text", crate::series::folder::COVER));
+    if !has_subject_and_text(text) {
+        faults.push(format!("{PATCHES}/{name} has no subject and text"));
     }
     for mark in ["EDITME", "TODO", "FIXME", "*** "] {
         if text.contains(mark) {
@@ -211,10 +227,10 @@ fn summary(series: &tree::Series, base: &Base) -> Result<String> {
     series.git.read(["diff", "--no-color", "--no-renames", "--stat=72", "--summary", &base.commit, tip])
 }
 
-/// How the series differs from the version before, if that was written here.
-fn range_diff(ctx: &Ctx, base: &Base, series: &tree::Series, order: &Order) -> Result<Option<String>> {
-    let Some(before) = order.version.checked_sub(1).filter(|version| *version > 0) else { return Ok(None) };
-    let old = order.folder.join(format!("v{before}"));
+/// How the series differs from the version before, if that was written to `versions`.
+fn range_diff(ctx: &Ctx, base: &Base, series: &tree::Series, versions: &Path, version: u32) -> Result<Option<String>> {
+    let Some(before) = version.checked_sub(1).filter(|version| *version > 0) else { return Ok(None) };
+    let old = versions.join(format!("v{before}"));
     if !old.is_dir() {
         return Ok(None);
     }

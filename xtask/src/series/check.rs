@@ -15,7 +15,8 @@ use crate::{
         apply, cover_lines,
         edits::mirrored_files,
         export::{self, Exported},
-        folder::{self, COVER, Entry, Folder, PATCHES, inputs},
+        folder::{self, COVER, Entry, Folder, PATCHES, has_subject_and_text, inputs},
+        groups::{GROUPS, Group},
         mirror,
         patch::{ChangeKind, FileChange, Patch},
         scratch::Scratch,
@@ -25,6 +26,9 @@ use crate::{
 
 /// The longest subject that `git log --oneline` shows whole on 80 columns (submitting-patches.rst).
 const SUBJECT_LIMIT: usize = 75;
+
+/// The group of fixes for the kernel as it is: each of its patches names the commit that it fixes.
+const FIXES: &str = "fixes";
 
 /// One thing that is wrong, with what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +78,9 @@ pub fn check(ctx: &Ctx, base: &Base) -> Result<Report> {
             }
             Err(problem) => report.add(patch_file(&entry.name), problem),
         }
+    }
+    for group in &folder.groups {
+        report.findings.extend(of_group(&folder, group));
     }
     if folder.entries.iter().any(|entry| entry.patch.is_err()) {
         return Ok(report);
@@ -175,6 +182,29 @@ fn form(entry: &Entry, patch: &Patch) -> Vec<String> {
         if file.path.ends_with(".rs") && mirror::our_path(&file.path).is_none() {
             found.push(format!("{} is a Rust file that no folder of rust/ mirrors", file.path));
         }
+    }
+    found
+}
+
+/// What can be said against `group`.
+fn of_group(folder: &Folder, group: &Group) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let mut find = |file: &str, what: String| found.push(Finding { file: format!("{PATCHES}/{file}"), what });
+    if !has_subject_and_text(&group.text) {
+        find(
+            &group.cover,
+            format!("the cover letter of the group {} needs a subject, a blank line and a text", group.name),
+        );
+    }
+    let Some(length) = folder.length(group) else {
+        find(GROUPS, folder::no_last(group));
+        return found;
+    };
+    let fixes = |entry: &&Entry| {
+        entry.patch.as_ref().is_ok_and(|patch| patch.body.lines().any(|line| line.starts_with("Fixes: ")))
+    };
+    for entry in folder.entries.iter().take(length).filter(|entry| group.name == FIXES && !fixes(entry)) {
+        find(&entry.name, format!("it has no `Fixes:` line, and belongs to the group {FIXES}"));
     }
     found
 }

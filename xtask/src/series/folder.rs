@@ -1,5 +1,5 @@
-//! `patches/`: one `NNNN-subject.patch` a patch, `NNNN-subject.notes` beside it for the text under `---`, and the
-//! cover letter.
+//! `patches/`: one `NNNN-subject.patch` a patch, `NNNN-subject.notes` beside it for the text under `---`, the cover
+//! letter, and the groups of patches with theirs.
 //!
 //! `git am` drops the text under `---`, so it cannot live in the patch file and survive. The note's name is the
 //! patch's; when patches are renumbered it follows the part after the number, which comes from the subject.
@@ -10,16 +10,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 
 use crate::{
     cache::{Key, Lock},
     clean::CLONE,
     ctx::Ctx,
+    error::Failure,
     progress,
     series::{
         apply::Input,
         commit_files,
+        groups::{self, GROUPS, Group},
         patch::{Patch, Problem},
     },
 };
@@ -79,6 +81,9 @@ pub enum FolderProblem {
     /// A file that is neither patch nor note nor one of the known others.
     #[error("{0} is neither NNNN-subject.patch nor NNNN-subject.notes")]
     Stray(String),
+    /// The list of groups cannot be read.
+    #[error("{GROUPS} is wrong: {0}")]
+    Groups(String),
 }
 
 /// The folder as read.
@@ -88,6 +93,8 @@ pub struct Folder {
     pub entries: Vec<Entry>,
     /// The cover letter's text.
     pub cover: Option<String>,
+    /// The groups that are also mailed as a series of their own.
+    pub groups: Vec<Group>,
     /// What is wrong with the set of files.
     pub problems: Vec<FolderProblem>,
     /// Notes without a patch: name and text.
@@ -106,6 +113,10 @@ impl Folder {
         if !dir.exists() {
             return Ok(folder);
         }
+        match groups::read(dir) {
+            Ok(groups) => folder.groups = groups,
+            Err(error) => folder.problems.push(FolderProblem::Groups(format!("{error:#}"))),
+        }
         let list = fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))?;
         let mut paths = list.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
         paths.sort();
@@ -119,7 +130,7 @@ impl Folder {
                 let text = read(&path)?;
                 let patch = Patch::parse(&text);
                 folder.entries.push(Entry { number, name, path, text, patch, note: None });
-            } else if !is_other(&name) {
+            } else if !is_other(&name) && !folder.groups.iter().any(|group| group.cover == name) {
                 folder.problems.push(FolderProblem::Stray(name));
             }
         }
@@ -141,6 +152,37 @@ impl Folder {
         }
         Ok(folder)
     }
+
+    /// How many patches `group` has; `None` if the series does not have its last one.
+    pub fn length(&self, group: &Group) -> Option<usize> {
+        self.entries.iter().position(|entry| slug(entry.stem()) == group.last).map(|index| index + 1)
+    }
+
+    /// The patches of `group` alone, with its cover letter.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Series`] when the series does not have its last patch.
+    pub fn only(mut self, group: &Group) -> Result<Self> {
+        let length = self.length(group).ok_or_else(|| anyhow!(no_last(group)).context(Failure::Series))?;
+        self.entries.truncate(length);
+        self.cover = Some(group.text.clone());
+        Ok(self)
+    }
+}
+
+/// What to say of a `group` whose last patch the series does not have.
+pub fn no_last(group: &Group) -> String {
+    format!(
+        "the group {} ends with {}, which is not the name of a patch without its number and ending",
+        group.name, group.last
+    )
+}
+
+/// Whether a cover letter has a subject, a blank line and a text.
+pub fn has_subject_and_text(cover: &str) -> bool {
+    let blank = |text: &str| text.trim().is_empty();
+    cover.split_once("\n\n").is_some_and(|(subject, text)| !blank(subject) && !subject.contains('\n') && !blank(text))
 }
 
 /// Waits until no other run works on `patches/` and `rust/`, and finishes what an interrupted one has left.

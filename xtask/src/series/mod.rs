@@ -12,6 +12,7 @@ pub mod edits;
 pub mod export;
 pub mod fixups;
 pub mod folder;
+pub mod groups;
 pub mod import;
 pub mod mirror;
 pub mod other_bases;

@@ -58,7 +58,7 @@ pub fn plain(report: &Report) -> String {
     );
     for whole in &report.whole {
         let (config, passed, skipped) = (&whole.config, whole.passed, whole.skipped);
-        let _ = write!(text, "\nAll patches, configuration {config}: {passed} cases passed, {skipped} skipped");
+        let _ = write!(text, "\n{WHOLE} configuration {config}: {passed} cases passed, {skipped} skipped");
         if whole.kunit > 0 {
             let _ = write!(text, ",\n  and {} KUnit tests and documentation examples passed", whole.kunit);
         }
@@ -67,8 +67,20 @@ pub fn plain(report: &Report) -> String {
     text
 }
 
+/// The part of the table `plain` that is about the first `count` patches. What is said of all patches goes.
+pub fn start(plain: &str, count: usize) -> String {
+    let among = |line: &&str| {
+        let number = line.split_once('-').and_then(|(number, _)| number.parse::<usize>().ok());
+        number.is_none_or(|number| number <= count)
+    };
+    let lines = plain.lines().take_while(|line| !line.starts_with(WHOLE)).filter(among);
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 /// How wide the table may be, in a mail.
 const WIDTH: usize = 78;
+/// What a line about the whole series starts with.
+const WHOLE: &str = "All patches,";
 /// What is left of a patch's name even in a wide table: its number, and something of its subject.
 const NAME: usize = 12;
 
@@ -160,6 +172,17 @@ mod tests {
             text.contains("0001-loop-undo-the-backing-file-when-it-is-refused, option on: a/root: EBUSY"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn the_start_of_the_table_is_about_the_first_patches_only() {
+        let mut report = report();
+        let second = Step { name: "0002-loop-add-private-devices".to_owned(), ..report.steps[1].clone() };
+        report.steps.push(second);
+        let text = start(&plain(&report), 1);
+        assert!(text.starts_with("patch ") && text.ends_with("from then on."), "{text}");
+        assert!(text.contains("\nLinux 7.3.4  ") && text.contains("\n0001-loop-undo"), "{text}");
+        assert!(!text.contains("0002-"), "{text}");
     }
 
     #[test]

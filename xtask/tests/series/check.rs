@@ -128,6 +128,62 @@ fn a_stray_file_is_found() {
     assert!(lab.finding().contains("fix.diff is neither"));
 }
 
+/// A lab with a group of fixes that ends with the patch `last`.
+fn with_fixes(last: &str) -> Lab {
+    let lab = Lab::new();
+    lab.dev.read(["reset", "-q", "--hard", "base"]).unwrap();
+    lab.commit("loop: mend the opens", &[(LOOP_C, |text| text.replace("loop 4\n", "loop 4 mended\n"))]);
+    let message = "loop: mend the opens\n\nBecause.\n\nFixes: 123456789abc (\"loop: open\")\n";
+    lab.dev.feed(["commit", "-q", "--amend", "-F", "-"], message.as_bytes()).unwrap();
+    lab.commit("loop: count again", &[(LOOP_C, |text| text.replace("loop 8\n", "loop 8 counted\n"))]);
+    lab.import();
+    let group = format!("[[group]]\nname = \"fixes\"\nlast = {last:?}\ncover = \"fixes-cover-letter.txt\"\n");
+    lab.write("patches/groups.toml", &group);
+    lab.write("patches/fixes-cover-letter.txt", "loop: mend\n\nIt is mended.\n");
+    lab
+}
+
+#[test]
+fn a_group_has_a_last_patch_and_a_cover_letter() {
+    let lab = with_fixes("loop-mend-the-opens");
+    lab.assert_clean();
+    lab.edit("patches/groups.toml", "mend-the-opens", "mend-all");
+    assert!(lab.finding().starts_with("patches/groups.toml: the group fixes ends with loop-mend-all, which is not"));
+    lab.edit("patches/groups.toml", "mend-all", "mend-the-opens");
+    for cover in ["", "loop: mend\n", "loop: mend\nIt is mended.\n", "\n\nIt is mended.\n", "loop: mend\n\n\n"] {
+        lab.write("patches/fixes-cover-letter.txt", cover);
+        assert!(lab.finding().starts_with("patches/fixes-cover-letter.txt: the cover letter of the group fixes needs"));
+    }
+    fs::remove_file(lab.path("patches/fixes-cover-letter.txt")).unwrap();
+    assert!(lab.finding().starts_with("patches/fixes-cover-letter.txt: the cover letter of the group fixes needs"));
+}
+
+#[test]
+fn each_patch_of_the_group_of_fixes_names_what_it_fixes() {
+    let lab = with_fixes("loop-count-again");
+    assert!(lab.finding().starts_with("patches/0002-loop-count-again.patch: it has no `Fixes:` line"));
+    lab.edit("patches/groups.toml", "\"fixes\"", "\"early\"");
+    lab.assert_clean();
+}
+
+#[test]
+fn a_cover_letter_of_no_group_is_a_stray_file() {
+    let lab = with_fixes("loop-mend-the-opens");
+    lab.write("patches/other-cover-letter.txt", "loop: mend\n\nIt is mended.\n");
+    assert!(lab.finding().contains("other-cover-letter.txt is neither"));
+}
+
+#[test]
+fn a_list_of_groups_that_cannot_be_read_is_found() {
+    let lab = Lab::new();
+    lab.write("patches/groups.toml", "[[group]]\nname = \"fixes\"\n");
+    let finding = lab.finding();
+    assert!(
+        finding.starts_with("patches: groups.toml is wrong") && finding.contains("missing field `last`"),
+        "{finding}"
+    );
+}
+
 #[test]
 fn a_file_name_that_is_not_the_subjects_is_found() {
     let lab = Lab::new();

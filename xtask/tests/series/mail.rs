@@ -13,6 +13,7 @@ use xtask::{
     error::Failure,
     mail::{
         self, Order, Written,
+        choice::Choice,
         gate::Gate,
         people::{People, Person},
     },
@@ -23,6 +24,7 @@ use xtask::{
 const COVER: &str = "loop: private devices\n\nWhat it is for — and why.\n";
 const EXCEPTION: &str =
     "[[exception]]\npatch = \"loopfs-limit-the-devices\"\nkind = \"LIMIT\"\nreason = \"it is one\"\n";
+const GROUPS: &str = "[[group]]\nname = \"early\"\nlast = \"rust-fs-add-inodes\"\ncover = \"early-cover-letter.txt\"\n";
 const TABLE: &str = "| patch | cases |";
 
 /// A lab whose series is ready for mailing.
@@ -43,6 +45,7 @@ fn verified(lab: &Lab) {
 
 fn order(lab: &Lab) -> Order {
     Order {
+        patches: None,
         version: 1,
         rfc: false,
         sign_off: true,
@@ -228,6 +231,110 @@ fn the_next_version_shows_what_changed_since_the_one_before() {
     assert!(cover.contains("[PATCH v2 0/4]"), "{cover}");
     let range_diff = cover.split_once("Range-diff against v1:\n").unwrap().1;
     assert!(range_diff.contains("+// limited") && range_diff.contains("-+// limit"), "{range_diff}");
+}
+
+/// A lab whose first two patches are also a group.
+fn grouped() -> Lab {
+    let lab = ready();
+    lab.write("patches/groups.toml", GROUPS);
+    lab.write("patches/early-cover-letter.txt", "loop, rust: what comes first\n\nIt stands alone.\n");
+    lab.save();
+    lab
+}
+
+fn only(patches: &str, order: Order) -> Order {
+    Order { patches: Some(patches.parse::<Choice>().unwrap()), ..order }
+}
+
+#[test]
+fn a_group_is_a_series_of_its_own_with_its_own_cover_letter() {
+    let lab = grouped();
+    let rows = "0001-loop-count  1\n0002-rust-fs  2\n0003-loopfs-add  3\nLinux 7.3.4.\nAll patches, and so on.\n";
+    evidence::keep(lab.ctx.root(), &lab.base, rows).unwrap();
+    lab.save();
+    let written = send(&lab, &only("early", order(&lab))).unwrap();
+    assert_eq!(written.folder, folder(&lab).join("early/v1"));
+    let first = "v1-0001-loop-count-the-opens.patch";
+    let second = "v1-0002-rust-fs-add-inodes.patch";
+    assert_eq!(names(&written.folder), ["series.mbox", "v1-0000-cover-letter.patch", first, second]);
+    let cover = text(&written, "v1-0000-cover-letter.patch");
+    for part in [
+        "Subject: [PATCH 0/2] loop, rust: what comes first\n",
+        "\nTo: Jens <block@kernel.org>,\n =?UTF-8?q?Bj=C3=B6rn=2C_R=2E?= <rust@kernel.org>\n",
+        "\nIt stands alone.\n\nWhat was built",
+        "0002-rust-fs  2\nLinux 7.3.4.\n\n",
+        "Ada Löwe (2):\n  loop: count the opens\n  rust: fs: add inodes\n\n",
+        " 3 files changed, ",
+    ] {
+        assert!(cover.contains(part), "{part:?} is not in\n{cover}");
+    }
+    for part in ["0003", "All patches", DRIVER, "private devices"] {
+        assert!(!cover.contains(part), "{part:?} is in\n{cover}");
+    }
+    let second = text(&written, second);
+    assert!(second.contains("\nSubject: [PATCH 2/2] rust: fs: add inodes\n"), "{second}");
+    assert!(second.contains(&format!("\nIn-Reply-To: <{}>\n", written.id)), "{second}");
+    assert!(second.contains("\n---\nTested with inodes.\n"), "{second}");
+
+    let range = send(&lab, &Order { force: true, ..only("1-2", order(&lab)) }).unwrap();
+    assert_eq!((range.folder, range.id), (written.folder, written.id));
+    let whole = send(&lab, &order(&lab)).unwrap();
+    assert_eq!(whole.folder, folder(&lab).join("v1"));
+    assert!(text(&whole, "v1-0000-cover-letter.patch").contains("[PATCH 0/4] loop: private devices"));
+}
+
+#[test]
+fn the_next_version_of_a_group_is_compared_with_the_group() {
+    let lab = grouped();
+    send(&lab, &only("early", order(&lab))).unwrap();
+    lab.edit("rust/kernel/inode.rs", "inode 3", "inode three");
+    lab.refresh().unwrap();
+    assert_eq!(lab.read("patches/groups.toml"), GROUPS);
+    verified(&lab);
+    let next = Order { version: 2, ..only("early", order(&lab)) };
+    assert!(refusal(&lab, &next).contains("no line `Changes in v2`"));
+    lab.edit("patches/early-cover-letter.txt", "alone.\n", "alone.\n\nChanges in v2:\n- wording\n");
+    lab.save();
+    let written = send(&lab, &next).unwrap();
+    assert_eq!(written.folder, folder(&lab).join("early/v2"));
+    let cover = text(&written, "v2-0000-cover-letter.patch");
+    let range_diff = cover.split_once("Range-diff against v1:\n").unwrap().1;
+    assert!(range_diff.contains("1:  ") && range_diff.contains("inode three"), "{range_diff}");
+    assert!(!range_diff.contains("loopfs: add the driver"), "{range_diff}");
+}
+
+#[test]
+fn patches_that_are_no_group_are_not_mailed() {
+    let lab = grouped();
+    for (patches, expected) in [
+        ("late", "--patches late: no group has this name; patches/groups.toml has early (1-2)"),
+        ("1-3", "--patches 1-3: no group ends there, and a series needs a cover letter of its own"),
+        ("2-2", "--patches 2-2: a range starts at 1"),
+    ] {
+        let error = send(&lab, &only(patches, order(&lab))).unwrap_err();
+        assert_eq!(Failure::of(&error), Failure::Usage, "{error:#}");
+        assert!(format!("{error:#}").contains(expected), "{error:#}");
+    }
+    lab.edit("patches/groups.toml", "rust-fs-add-inodes", "rust-fs-add-files");
+    let error = format!("{:#}", send(&lab, &only("early", order(&lab))).unwrap_err());
+    assert!(error.contains("the group early ends with rust-fs-add-files, which is not"), "{error}");
+    lab.write("patches/groups.toml", "[[grup]]\n");
+    let error = format!("{:#}", send(&lab, &only("early", order(&lab))).unwrap_err());
+    assert!(error.contains("groups.toml is wrong") && error.contains("unknown field"), "{error}");
+    assert!(!folder(&lab).exists(), "something was written");
+}
+
+#[test]
+fn the_cover_letter_of_a_group_has_to_be_complete() {
+    let lab = grouped();
+    lab.write("patches/early-cover-letter.txt", "loop: what comes first\n\nTODO\n");
+    lab.save();
+    let error = refusal(&lab, &only("early", order(&lab)));
+    assert!(error.contains("cover        CLOSED\n    the cover letter still has `TODO`"), "{error}");
+    fs::remove_file(lab.path("patches/early-cover-letter.txt")).unwrap();
+    lab.save();
+    let error = refusal(&lab, &only("early", order(&lab)));
+    assert!(error.contains("cover        CLOSED\n    patches/early-cover-letter.txt has no subject"), "{error}");
 }
 
 #[test]

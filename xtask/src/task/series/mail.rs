@@ -13,6 +13,7 @@ use crate::{
     ctx::Ctx,
     mail::{
         self, Order,
+        choice::Choice,
         gate::Gate,
         people::{People, Person},
     },
@@ -25,9 +26,17 @@ use crate::{
 /// Author and sign-off are your git identity. The mails get their To and Cc from the
 /// kernel's get_maintainer.pl and are threaded under the cover letter.
 ///
+/// With --patches, only a group of patches/groups.toml is mailed: the first patches, with a cover letter of their own.
+/// The mails go to DIR/NAME/vN.
+///
 /// Example: cargo xtask series mail -v 2 --to-dir outgoing/
+///
+/// Example: cargo xtask series mail --patches fixes
 #[derive(Args, Debug)]
 pub(super) struct Mail {
+    /// Mail only the patches of this group, or of a range such as 1-12 that is a group.
+    #[arg(long, value_name = "NAME|1-N")]
+    patches: Option<Choice>,
     /// Which version of the series this is.
     #[arg(short = 'v', long = "series-version", value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..))]
@@ -70,6 +79,7 @@ impl Task for Mail {
         let base = source::base(ctx, self.source.path())?;
         let sign_off = self.sign_off || asked(&submitter)?;
         let order = Order {
+            patches: self.patches,
             version: self.series_version,
             rfc: self.rfc,
             sign_off,
