@@ -34,7 +34,7 @@ use crate::{
 /// Example: cargo xtask series mail --patches fixes
 #[derive(Args, Debug)]
 pub(super) struct Mail {
-    /// Mail only the patches of this group, or of a range such as 1-12 that is a group.
+    /// Mail only the patches of this group. It can be given as the range of its numbers, which starts at 1.
     #[arg(long, value_name = "NAME|1-N")]
     patches: Option<Choice>,
     /// Which version of the series this is.
