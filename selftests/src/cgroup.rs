@@ -1,7 +1,7 @@
 //! A cgroup of the case's own, and which controllers it has.
 
 use std::{
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
 };
 
@@ -49,6 +49,16 @@ impl Cgroup {
     /// When it cannot be moved.
     pub fn enter(&self) -> Result<()> {
         fs::write(self.dir.join("cgroup.procs"), "0").context("cannot enter the cgroup")
+    }
+
+    /// What a process without privilege enters it by: it writes `0` there.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be opened.
+    pub fn door(&self) -> Result<File> {
+        let path = self.dir.join("cgroup.procs");
+        File::options().write(true).open(&path).with_context(|| format!("cannot open {}", path.display()))
     }
 
     /// Writes `value` to its file `name`.

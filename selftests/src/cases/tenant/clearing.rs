@@ -1,11 +1,16 @@
 //! SPEC S3: what is written before a device is cleared is in the file afterwards.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
+use nix::{
+    fcntl::OFlag,
+    mount::{MsFlags, mount, umount},
+};
 
 use super::super::host::Host;
 use crate::{
+    aligned::Aligned,
     backing::{self, Backing},
     case,
     case::{Case, Context, Need, Who},
@@ -19,6 +24,10 @@ pub(super) fn cases() -> Vec<Case> {
         case!(["S3"], data_written_by_the_only_opener_survives_clr_fd).only(&[Who::Root]),
         case!(["S3"], data_written_through_a_mapping_survives_clr_fd).only(&[Who::Root]),
         case!(["S3"], data_written_survives_autoclear).only(&[Who::Root]),
+        case!(["S3"], write_that_does_not_fit_is_an_error).only(&[Who::Root]),
+        Case::new("host_write_that_does_not_fit_is_an_error", &["host", "S3"], host_full)
+            .only(&[Who::Root])
+            .needing(&[Need::Loop]),
         Case::new("host_data_written_by_the_only_opener_survives_clr_fd", &["host", "S3"], host_clear)
             .only(&[Who::Root])
             .needing(&[Need::Loop]),
@@ -36,6 +45,34 @@ fn expect_survival(node: &Path, backing: &Backing, clear: fn(&LoopDevice) -> Res
     let lost = found.iter().zip(&data).filter(|(found, written)| found != written).count();
     ensure!(lost == 0, "{lost} of {} bytes are lost", data.len());
     Ok(())
+}
+
+/// Has a device write a request of which only a part fits on the file system, and requires an error.
+fn expect_error_when_full(node: &Path, dir: &Path) -> Result<()> {
+    fs::create_dir(dir)?;
+    mount(Some("full"), dir, Some("tmpfs"), MsFlags::empty(), Some("size=256k")).context("cannot mount a tmpfs")?;
+    let backing = Backing::with_size(&dir.join("file"), 1 << 20)?;
+    let device = LoopDevice::open_with(node, OFlag::O_RDWR | OFlag::O_DIRECT)?;
+    device.set_fd(&backing)?;
+    let page = Aligned::new(512 * 1024);
+    let written = device.write_at(page.bytes(), 0);
+    device.clear()?;
+    drop((device, backing));
+    umount(dir)?;
+    ensure!(written.is_err(), "512 KiB fit into 256 KiB");
+    Ok(())
+}
+
+/// S3: "an error on the way is returned".
+fn write_that_does_not_fit_is_an_error(ctx: &Context) -> Result<()> {
+    let (tenant, instance) = super::tenant(ctx, "tenant")?;
+    tenant.run(|| expect_error_when_full(&instance.node(instance.add()?), &tenant.dir().join("full")))
+}
+
+/// The fault of the stock driver behind it.
+fn host_full(ctx: &Context) -> Result<()> {
+    let (_, node) = Host::new(ctx)?.fresh()?;
+    expect_error_when_full(&node, &ctx.dir.join("full"))
 }
 
 /// S3: "Data written before a device is cleared, by LOOP_CLR_FD ..., is in the backing file afterwards, synced or not".

@@ -23,6 +23,7 @@ pub(super) fn cases() -> Vec<Case> {
     let cases = vec![
         case!(["T7"], refused_configuration_fills_no_log),
         case!(["T7"], refused_status_fills_no_log),
+        case!(["T7"], refused_block_size_fills_no_log),
         case!(["T7"], failing_io_fills_no_log),
         case!(["T7"], writing_to_a_device_set_read_only_fills_no_log),
         case!(["T7"], shrinking_a_device_with_dirty_pages_fills_no_log),
@@ -93,6 +94,21 @@ fn host_refused(ctx: &Context) -> Result<()> {
     let mut log = KernelLog::new()?;
     let times = refused(&LoopDevice::open(&node)?, &host.backing("file")?)?;
     expect_few(&log.take()?, times)
+}
+
+/// T7, by block sizes that no device can have.
+fn refused_block_size_fills_no_log(ctx: &Context) -> Result<()> {
+    let (tenant, instance) = super::tenant(ctx, "tenant")?;
+    let path = tenant.dir().join("file");
+    expect_quiet(&tenant, || {
+        let device = instance.open(instance.add_bound(&Backing::new(&path)?)?)?;
+        again_and_again(|time| {
+            for bytes in [513, 256, 1 << 20] {
+                ensure!(device.set_block_size(bytes).is_err(), "a device has blocks of {bytes} bytes at time {time}");
+            }
+            Ok(())
+        })
+    })
 }
 
 /// T7, by LOOP_SET_STATUS64 on a device that is bound.

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::IoSlice,
+    io::{IoSlice, Write as _},
     os::{
         fd::{AsFd as _, AsRawFd as _, OwnedFd},
         unix::fs::FileExt as _,
@@ -56,6 +56,14 @@ pub(super) fn cases() -> Vec<Case> {
         case!(["T3"], sysfs_is_read_while_the_limits_of_a_stalled_device_change).needing(FUSE),
         case!(["T3", "T10"], last_close_of_a_stalled_device_by_a_kernel_thread_holds_up_no_other).needing(FUSE),
         case!(["T4"], stalled_device_takes_a_bounded_share_of_dirty_pages).needing(FUSE),
+        case!(["T4"], stalled_device_takes_a_bounded_share_of_dirty_pages_across_cgroups).needing(&[
+            Need::Loopfs,
+            Need::Loop,
+            Need::Ext4,
+            Need::Fuse,
+            Need::Memcg,
+            Need::IoController,
+        ]),
         case!(["T3"], sync_does_not_wait_for_a_tenant_over_its_memory_high).needing(&[
             Need::Loopfs,
             Need::Loop,
@@ -453,6 +461,19 @@ fn last_close_of_a_stalled_device_by_a_kernel_thread_holds_up_no_other(ctx: &Con
 
 /// T4: "A tenant's device takes a bounded share of the dirty page limit; a stalled one does not throttle other writers."
 fn stalled_device_takes_a_bounded_share_of_dirty_pages(ctx: &Context) -> Result<()> {
+    expect_bounded_share(ctx, || Ok(()))
+}
+
+/// T4, where pages are dirtied from another memory cgroup than the first one was: with writeback by cgroup, what counts
+/// against the one is not what throttles the other.
+fn stalled_device_takes_a_bounded_share_of_dirty_pages_across_cgroups(ctx: &Context) -> Result<()> {
+    let cgroup = Cgroup::new("loopfs-dirty", &["memory", "io"])?;
+    let door = cgroup.door()?;
+    expect_bounded_share(ctx, || (&door).write_all(b"0").context("cannot enter the cgroup"))
+}
+
+/// Lets a tenant dirty a stalled device, after it has done `prepare`, while the host writes.
+fn expect_bounded_share(ctx: &Context, prepare: impl FnOnce() -> Result<()>) -> Result<()> {
     const LIMIT: u64 = 16 << 20;
     let host = Host::new(ctx)?;
     let (_, node) = device_with(ctx, &host, "plain", &vec![0; 8 << 20])?;
@@ -476,6 +497,7 @@ fn stalled_device_takes_a_bounded_share_of_dirty_pages(ctx: &Context) -> Result<
         let stalled = Stalled::of_tenant(ctx, Cause::FusePage, Load::Buffered)?;
         let device = stalled.node();
         let dirtying = stalled.start(|| {
+            prepare()?;
             let device = LoopDevice::open(device)?;
             for at in 1..16 {
                 for part in 0..16 {
