@@ -71,7 +71,8 @@ fn write_that_does_not_fit_is_an_error(ctx: &Context) -> Result<()> {
 
 /// The fault of the stock driver behind it.
 fn host_full(ctx: &Context) -> Result<()> {
-    let (_, node) = Host::new(ctx)?.fresh()?;
+    let host = Host::new(ctx)?;
+    let (_, node) = host.fresh()?;
     expect_error_when_full(&node, &ctx.dir.join("full"))
 }
 
