@@ -79,7 +79,7 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 /// What any act may take on a slow machine, however fast it is when nothing is stalled.
-const FLOOR: Duration = Duration::from_secs(3);
+const FLOOR: Duration = Duration::from_secs(8);
 
 /// How long what was killed or released may take to go on.
 const AFTERWARDS: Duration = Duration::from_secs(15);
