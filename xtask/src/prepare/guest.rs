@@ -78,6 +78,9 @@ pub struct GuestOptions {
     gdb: bool,
 }
 
+/// The home directory of root in the guest.
+const GUEST_HOME: &str = "/root";
+
 /// Something of this machine that goes into the guest, as `PATH[:DEST]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Added {
@@ -99,7 +102,7 @@ impl FromStr for Added {
         };
         let from = Path::new(from).canonicalize().map_err(|error| format!("{from}: {error}"))?;
         let name = from.file_name().ok_or("it has no name")?.to_string_lossy();
-        let to = to.unwrap_or_else(|| format!("/root/{name}"));
+        let to = to.unwrap_or_else(|| format!("{GUEST_HOME}/{name}"));
         Ok(Self { from, to })
     }
 }
@@ -296,7 +299,10 @@ mod tests {
         let from = dir.path().canonicalize().unwrap().join("tool");
         let added = |text: String| text.parse::<Added>();
         let path = from.display();
-        assert_eq!(added(format!("{path}")).unwrap(), Added { from: from.clone(), to: "/root/tool".into() });
+        assert_eq!(
+            added(format!("{path}")).unwrap(),
+            Added { from: from.clone(), to: format!("{GUEST_HOME}/tool").into() }
+        );
         assert_eq!(added(format!("{path}:/usr/bin/t")).unwrap(), Added { from: from.clone(), to: "/usr/bin/t".into() });
         assert!(added(format!("{path}:usr")).unwrap_err().contains("start with /"));
         assert!(added("/no such file".to_owned()).unwrap_err().contains("No such file"));
