@@ -301,7 +301,7 @@ mod tests {
         let path = from.display();
         assert_eq!(
             added(format!("{path}")).unwrap(),
-            Added { from: from.clone(), to: format!("{GUEST_HOME}/tool").into() }
+            Added { from: from.clone(), to: format!("{GUEST_HOME}/tool") }
         );
         assert_eq!(added(format!("{path}:/usr/bin/t")).unwrap(), Added { from: from.clone(), to: "/usr/bin/t".into() });
         assert!(added(format!("{path}:usr")).unwrap_err().contains("start with /"));
