@@ -299,10 +299,7 @@ mod tests {
         let from = dir.path().canonicalize().unwrap().join("tool");
         let added = |text: String| text.parse::<Added>();
         let path = from.display();
-        assert_eq!(
-            added(format!("{path}")).unwrap(),
-            Added { from: from.clone(), to: format!("{GUEST_HOME}/tool") }
-        );
+        assert_eq!(added(format!("{path}")).unwrap(), Added { from: from.clone(), to: format!("{GUEST_HOME}/tool") });
         assert_eq!(added(format!("{path}:/usr/bin/t")).unwrap(), Added { from: from.clone(), to: "/usr/bin/t".into() });
         assert!(added(format!("{path}:usr")).unwrap_err().contains("start with /"));
         assert!(added("/no such file".to_owned()).unwrap_err().contains("No such file"));
