@@ -35,7 +35,7 @@ use crate::{
     instance::Instance,
     loop_device::LoopDevice,
     memfd, swap,
-    tenant::ORDINARY_USER,
+    tenant::{ORDINARY_USER, Tenant},
     uapi::LO_FLAGS_READ_ONLY,
 };
 
@@ -433,6 +433,20 @@ fn secret_memory_backs_no_device(ctx: &Context) -> Result<()> {
     })
 }
 
+/// A sparse file in `dir` that root has opened, after the tenant has written all over it through a device. How much got
+/// there is for the caller to see.
+fn filled_through_a_device(tenant: &Tenant, instance: &Instance, dir: &Path) -> Result<Backing> {
+    let sparse = Backing::new(&dir.join("sparse"))?;
+    chown(sparse.path(), Some(ORDINARY_USER.into()), Some(ORDINARY_USER.into()))?;
+    tenant.run(|| {
+        let device = instance.open(instance.add_bound(&sparse)?)?;
+        let _ = device.write_at(&content(), 0).and_then(|()| device.sync());
+        end(&device);
+        Ok(())
+    })?;
+    Ok(sparse)
+}
+
 /// T1: "respect ... reserved blocks ... as if the binder had called write(2)". A manager that is root has opened the image.
 fn descriptor_of_root_gives_a_tenant_no_reserved_blocks(ctx: &Context) -> Result<()> {
     const RESERVED: u32 = 400;
@@ -441,15 +455,7 @@ fn descriptor_of_root_gives_a_tenant_no_reserved_blocks(ctx: &Context) -> Result
     let host = Host::new(ctx)?;
     let dir = mount_ext4(ctx, &host, &ext2::image_with_reserve(RESERVED))?;
     let (tenant, instance) = super::tenant(ctx, "tenant")?;
-    let sparse = Backing::new(&dir.join("sparse"))?;
-    chown(sparse.path(), Some(ORDINARY_USER.into()), Some(ORDINARY_USER.into()))?;
-    tenant.run(|| {
-        let device = instance.open(instance.add_bound(&sparse)?)?;
-        // The driver takes a short write to its file for a whole one, so an error is not certain.
-        let _ = device.write_at(&content(), 0).and_then(|()| device.sync());
-        end(&device);
-        Ok(())
-    })?;
+    let sparse = filled_through_a_device(&tenant, &instance, &dir)?;
     sync();
     let left = statfs(&dir)?.blocks_free();
     let written = fs::metadata(sparse.path())?.blocks();
@@ -470,14 +476,7 @@ fn descriptor_of_root_takes_a_tenant_past_no_quota(ctx: &Context) -> Result<()> 
     mount(Some("quota"), &dir, Some("tmpfs"), MsFlags::empty(), Some(options.as_str()))
         .context("cannot mount a tmpfs with quotas")?;
     let (tenant, instance) = super::tenant(ctx, "tenant")?;
-    let sparse = Backing::new(&dir.join("sparse"))?;
-    chown(sparse.path(), Some(ORDINARY_USER.into()), Some(ORDINARY_USER.into()))?;
-    tenant.run(|| {
-        let device = instance.open(instance.add_bound(&sparse)?)?;
-        let _ = device.write_at(&content(), 0).and_then(|()| device.sync());
-        end(&device);
-        Ok(())
-    })?;
+    let sparse = filled_through_a_device(&tenant, &instance, &dir)?;
     let used = fs::metadata(sparse.path())?.blocks() * 512;
     ensure!(used >= QUOTA / 4, "the tenant has written {used} bytes: it did not come to its quota");
     ensure!(used <= QUOTA, "a tenant has {used} bytes with a quota of {QUOTA}");
